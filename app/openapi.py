@@ -1,0 +1,173 @@
+"""
+The OpenAPI document: its prose, its examples, and the error responses that routes share.
+
+A test sends every example here to the app and compares the answer with the document.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from app.problem import MEDIA_TYPE, Problem, ProblemKind, problem_document
+from app.schemas import ProblemOut
+
+DESCRIPTION = """
+Adloom writes ad creatives from a product's own words, within the limits of the channel they will run on.
+
+* Every answer carries an `X-Request-ID`: the one you sent, or a new one where it was not 1 to 64 of `A-Za-z0-9._-`.
+* Every error is a problem document (RFC 9457, `application/problem+json`) with a stable `type`.
+* Bodies are JSON in UTF-8 without duplicate keys, NaN or half surrogate pairs.
+"""
+
+TAGS = [
+    {"name": "creatives", "description": "Write ads and look them up."},
+    {"name": "pictures", "description": "Ads as pictures, in the sizes of their channel."},
+    {"name": "operation", "description": "For probes and dashboards."},
+]
+
+EXAMPLE_REQUEST_ID = "5f0c2a9e4b7d4c1f9a3e8d6b2c1a0f7e"
+
+REQUEST_EXAMPLES: dict[str, Any] = {
+    "one_channel": {
+        "summary": "One ad for Instagram",
+        "value": {
+            "product": {
+                "sku": "LOCH-12",
+                "title": "Gooseneck kettle Loch, 1.2 l",
+                "description": "Brushed steel, 1,000 W. Temperature in 1-degree steps from 40 to 100 °C. Base 15 cm.",
+                "category": "Kitchen",
+                "price": "79.00 EUR",
+            },
+            "channels": ["instagram"],
+        },
+    },
+    "every_option": {
+        "summary": "Two channels, the best two of eight candidates, own colours",
+        "value": {
+            "product": {
+                "sku": "PUDDLE",
+                "title": "Dog raincoat Puddle",
+                "description": "<p>Water-repellent, unlined. Reflective piping, slot for the leash.</p>",
+                "category": "Pets",
+                "brand": "Puddle",
+                "price": "34.00 EUR",
+                "image": "https://shop.example/puddle.jpg",
+                "attributes": {"Back length": "20 to 60 cm"},
+            },
+            "channels": ["google_rsa", "instagram"],
+            "candidates": 8,
+            "return_candidates": 2,
+            "seed": 7,
+            "brand_colours": {"background": "#0a3d62", "foreground": "#ffffff", "accent": "#f6b93b"},
+        },
+    },
+}
+
+CREATIVE_EXAMPLE: dict[str, Any] = {
+    "id": "cr_22e130d2a452fb29f34d",
+    "sku": "LOCH-12",
+    "channel": "instagram",
+    "headline": "Set it to the degree",
+    "body": "A gooseneck kettle in brushed steel: 1.2 l, 1,000 W, 1-degree steps from 40 to 100 °C.",
+    "headlines": ["Set it to the degree"],
+    "descriptions": ["A gooseneck kettle in brushed steel: 1.2 l, 1,000 W, 1-degree steps from 40 to 100 °C."],
+    "call_to_action": "Check that the 15 cm base fits",
+    "hashtags": ["#kettle", "#gooseneck", "#kitchen"],
+    "validity": 1.0,
+    "findings": [],
+    "repairs": [],
+    "passport": {
+        "bundle_digest": "3b0f6f0d3e1c5f7a9d2b4c6e8f0a1b3c5d7e9f1a2b4c6d8e0f1a3b5c7d9e1f20",
+        "prompt_digest": "9c1185a5c5e9fc54612808977ee8f548b2258d31c3a1d0e6f7b8a9c0d1e2f304",
+        "product_digest": "4e07408562bedb8b60ce05c1decfe3ad16b72230967de01f640b7e4729b49fce",
+        "seed": 0,
+        "candidates": 4,
+        "decoding": {"temperature": 0.8, "top_k": 40},
+        "validity_version": "1",
+        "git_commit": "",
+        "image_digest": "",
+        "registry_version": "",
+        "dataset_digest": "",
+    },
+    "images": [
+        {
+            "size": size,
+            "svg": f"/v1/creatives/cr_22e130d2a452fb29f34d/image.svg?size={size}",
+            "png": f"/v1/creatives/cr_22e130d2a452fb29f34d/image.png?size={size}",
+        }
+        for size in ("1080x1080", "1080x1920")
+    ],
+}
+CREATIVES_EXAMPLE = {"creatives": [CREATIVE_EXAMPLE]}
+
+_EXAMPLE_DETAILS = {
+    ProblemKind.MALFORMED_JSON: "Line 1, column 12: Expecting ',' delimiter.",
+    ProblemKind.CREATIVE_NOT_FOUND: "Send the request that wrote it again.",
+    ProblemKind.BODY_TOO_LARGE: "Send at most 262,144 bytes: shorten the description or send fewer attributes.",
+    ProblemKind.UNSUPPORTED_MEDIA_TYPE: "Send uncompressed JSON with the header Content-Type: application/json.",
+    ProblemKind.INVALID_REQUEST: "1 value does not fit: see errors, correct them and send the request again.",
+    ProblemKind.GENERATION_FAILED: "Change the product or the seed and try again; if it stays, report the request id.",
+    ProblemKind.OVERLOADED: "Try again in 4 s, or send fewer requests at once.",
+    ProblemKind.NOT_READY: "The writer has stopped and the service will be restarted: try again in a while.",
+    ProblemKind.DEADLINE_EXCEEDED: "Ask for fewer channels or candidates in one request, or try again later.",
+}
+
+
+def problems(*kinds: ProblemKind) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that can end in these kinds; kinds of one status share an entry."""
+    responses: dict[int | str, dict[str, Any]] = {}
+    for kind in kinds:
+        entry = responses.setdefault(kind.status, _problem_entry(kind.title))
+        if kind.title not in entry["description"]:
+            entry["description"] += f", or: {kind.title[0].lower()}{kind.title[1:]}"
+        examples = entry["content"][MEDIA_TYPE].setdefault("examples", {})
+        examples[kind.value[0]] = {"summary": kind.title, "value": _problem_example(kind)}
+        if kind.status == 503:
+            wait = {"description": "Seconds to wait before trying again.", "schema": {"type": "integer", "minimum": 1}}
+            entry["headers"] = {"Retry-After": wait}
+    return responses
+
+
+def _problem_entry(description: str) -> dict[str, Any]:
+    return {
+        "description": description,
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemOut"}}},
+    }
+
+
+def _problem_example(kind: ProblemKind) -> dict[str, Any]:
+    errors = []
+    if kind is ProblemKind.INVALID_REQUEST:
+        errors = [{"pointer": "#/product/title", "detail": "Field required"}]
+    return problem_document(Problem(kind, _EXAMPLE_DETAILS[kind], errors=errors), EXAMPLE_REQUEST_ID)
+
+
+def picture_response(media_type: str) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that answers with a picture, or 304 to a client that has it."""
+    etag = {"description": "Changes with the picture.", "schema": {"type": "string"}}
+    return {
+        200: {
+            "description": "The picture. It may be kept for a day.",
+            "content": {media_type: {"schema": {"type": "string", "format": "binary"}}},
+            "headers": {"ETag": etag},
+        },
+        304: {"description": "The picture has not changed since the ETag was given.", "headers": {"ETag": etag}},
+    }
+
+
+class DocumentedApp(FastAPI):
+    """FastAPI, with what its generator cannot know written into the document."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Generated on first use; routes added later are not in it."""
+        if self.openapi_schema:
+            return self.openapi_schema
+        document = super().openapi()
+        definition = ProblemOut.model_json_schema(ref_template="#/components/schemas/{model}")
+        document["components"]["schemas"] |= {**definition.pop("$defs"), "ProblemOut": definition}
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                operation["responses"]["default"] = _problem_entry("Anything else that goes wrong")
+        return document

@@ -1,0 +1,113 @@
+"""
+One JSON line on standard error for each request, and the request id that ties it to the answer.
+
+Also the last line of defence: what nothing below caught becomes a problem document here, and its trace a log line.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import time
+import uuid
+from datetime import UTC, datetime
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.problem import Problem, ProblemKind, problem_response
+
+REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+"""What we take from a client: safe in a header, a log line and a URN."""
+PATH_CHARS_MAX = 200
+
+log = logging.getLogger("adloom.request")
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one line of JSON; what stands in `extra={"fields": {...}}` becomes members."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """ASCII only, so that no character in a path can break or recolour a line."""
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def configure_logging() -> None:
+    """Send every logger of the process to standard error as JSON; for `adloom serve`, never on import."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+class RequestLog:
+    """
+    ASGI middleware: gives the request its id, times it, logs it, and answers what went wrong unforeseen.
+
+    The outermost one, so that refusals of every other layer are logged and carry the id too.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = _request_id(Headers(scope=scope))
+        scope.setdefault("state", {})["request_id"] = request_id
+        started_seconds = time.perf_counter()
+        status = 0  # stays 0 where the client left before an answer began
+
+        async def send_stamped(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                headers["X-Content-Type-Options"] = "nosniff"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_stamped)
+        except Exception:
+            log.exception("unforeseen error", extra={"fields": {"request_id": request_id}})
+            if status:
+                raise  # half an answer is out: only a closed connection can tell the client
+            await problem_response(_unforeseen(request_id), request_id)(scope, receive, send_stamped)
+        finally:
+            _write_line(scope, request_id, status, time.perf_counter() - started_seconds)
+
+
+def _request_id(headers: Headers) -> str:
+    """The client's X-Request-ID where it is sane, else a new one."""
+    given = headers.get("x-request-id", "")
+    return given if REQUEST_ID_PATTERN.fullmatch(given) else uuid.uuid4().hex
+
+
+def _unforeseen(request_id: str) -> Problem:
+    detail = f"This is our fault, not yours. Try again; if it stays, report the request id {request_id}."
+    return Problem(ProblemKind.INTERNAL_ERROR, detail)
+
+
+def _write_line(scope: Scope, request_id: str, status: int, duration_seconds: float) -> None:
+    """No query, no headers, no body and no address: what a merchant sends stays out of the log."""
+    fields = {
+        "request_id": request_id,
+        "method": scope["method"],
+        "route": getattr(scope.get("route"), "path", ""),
+        "path": scope["path"][:PATH_CHARS_MAX],
+        "status": status,
+        "duration_seconds": round(duration_seconds, 6),
+    }
+    log.info("request", extra={"fields": fields})

@@ -1,0 +1,138 @@
+"""
+The command `adloom serve`: read the environment, open the port and the bundle, run until told to stop.
+
+Knows no routes; those are composed in main.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import math
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvicorn
+from pydantic import ValidationError
+
+from app.cli import EXIT_FAILED, EXIT_USAGE, CommandParser
+from app.main import create_app
+from app.request_log import configure_logging
+from app.settings import Settings
+from model.bundle import BundleError
+
+EXAMPLE = """\
+example:
+  adloom serve --port 8000
+  curl -sS localhost:8000/v1/creatives -H 'Content-Type: application/json' \\
+    -d '{"product": {"sku": "BOWL", "title": "Blue ceramic bowl"}, "channels": ["instagram"]}'
+
+Everything else is set by environment variables: ADLOOM_QUEUE_DEPTH_MAX, ADLOOM_REQUEST_TIMEOUT_SECONDS and
+the others in app/settings.py. Stop it with Ctrl-C or SIGTERM: requests in progress are finished first.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or Ctrl-C. 0: stopped in order; 1: could not start; 2: wrong arguments or settings."""
+    arguments = _parser().parse_args(argv)
+    given = {"bundle": arguments.bundle, "threads": arguments.threads}
+    try:
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})
+        listener = _listen(arguments.host, arguments.port)
+    except ValidationError as error:
+        return _fail(_settings_message(error), EXIT_USAGE)
+    except OSError as error:
+        return _fail(_listen_message(arguments.host, arguments.port, error), EXIT_FAILED)
+    with listener:
+        try:
+            return _run(settings, listener)
+        except BundleError as error:
+            return _fail(str(error), EXIT_FAILED)
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="adloom serve",
+        description="Serve creatives over HTTP.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine only)")
+    add("--port", type=_port, default=8000, help="port to listen on; 0 takes a free one (default: %(default)s)")
+    add("--bundle", type=Path, help="folder of the model (default: $ADLOOM_BUNDLE, else .adloom/bundle)")
+    add("--threads", type=int, help="threads of the engine; 0 for one a core (default: $ADLOOM_THREADS, else 0)")
+    return parser
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port < 2**16:
+        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return port
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Take the port before the seconds it takes to load the bundle. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen()  # binding alone does not claim a port; who connects early waits until the bundle is loaded
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _run(settings: Settings, listener: socket.socket) -> int:
+    app = create_app(settings)
+    configure_logging()
+    config = uvicorn.Config(
+        app,
+        log_config=None,  # configure_logging has set the one format for every logger
+        access_log=False,  # RequestLog writes that line
+        server_header=False,
+        # A request may take its whole timeout, and its answer a moment more.
+        timeout_graceful_shutdown=math.ceil(settings.request_timeout_seconds) + 5,
+    )
+    server = uvicorn.Server(config)
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    # For the moment before the server installs its own handlers, and for the one after: it raises the signal again
+    # when it has shut down, and the default would turn an orderly end into a death by signal.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    host, port = listener.getsockname()[:2]
+    print(f"Adloom listens on http://{f'[{host}]' if ':' in host else host}:{port} (its API: /docs)", flush=True)
+    server.run(sockets=[listener])
+    return 0
+
+
+def _settings_message(error: ValidationError) -> str:
+    """Each wrong setting by the name of its variable and without its value."""
+    lines = [f"ADLOOM_{str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors()]
+    return "; ".join(lines)
+
+
+def _listen_message(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is in use: stop the program that has it, or choose another with --port."
+    if error.errno == errno.EACCES:
+        return f"port {port} needs more rights than this user has: choose one above 1023 with --port."
+    return f"cannot listen on {host}, port {port}: {error.strerror or error}."
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"adloom: error: {message}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Products, creatives and the network that writes them. Knows neither `app` nor `pipelines`."""

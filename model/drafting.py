@@ -1,0 +1,219 @@
+"""
+From what the model wrote for each field to a copy that its channel accepts.
+
+Cuts on word and sentence boundaries, drops what the product does not support, and lets the product's own words stand
+in where nothing is left. Knows no tokens.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+
+from model.channel import ChannelSpec, FieldSpec
+from model.creative import Copy
+from model.grounding import ProductView
+from model.product import Product
+from model.validity import CRITICAL, GROUNDING, STRUCTURAL, assess, text_findings
+
+Written = Mapping[str, Sequence[tuple[str, bool]]]
+"""Field name to its texts, each with whether the model ended it itself."""
+
+DANGLING = frozenset(
+    "a an and are as at be but by for from has have if in into is it its no not of on or our than that the their this"
+    " to up was were when where which with without you your".split()
+)
+"""English words that a text does not end on."""
+PLAIN_ACTIONS = ("See the details", "Take a closer look", "Look at it up close")
+"""Claim nothing, so they stand in for any call to action or headline."""
+STAND_IN_WORDS_MIN = 5
+"""A shorter sentence of a description says too little to be a body."""
+PLAIN_BODIES = ("See the details before you decide.", "Take a closer look at it.")
+CLOSING = (".", "!", "?", "…")
+SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)]*\s+")
+WORD = re.compile(r"[^\W_]+", re.UNICODE)
+TAG_WORD_CHARS_MIN = 3
+SERIOUS = CRITICAL | GROUNDING
+"""Findings that cost a sentence its place; matters of style only lower the score."""
+
+
+def finish(written: Written, product: Product, facts: ProductView, spec: ChannelSpec) -> tuple[Copy, tuple[str, ...]]:
+    """
+    Make a copy within every limit of `spec`, and say in a short sentence each what had to be mended.
+
+    Where the model's words do not add up to an ad (too short, looping, cut off), the product's own replace them all.
+    """
+    words, repairs = _assemble(written, product, facts, spec)
+    if _structural(product, words, spec):
+        words, _ = _assemble({}, product, facts, spec)
+        repairs = ("creative: the product's own words stand in for all of it",)
+    return words, repairs
+
+
+def _structural(product: Product, words: Copy, spec: ChannelSpec) -> bool:
+    return any(finding.kind in STRUCTURAL for finding in assess(product, words, spec).findings)
+
+
+def _assemble(
+    written: Written, product: Product, facts: ProductView, spec: ChannelSpec
+) -> tuple[Copy, tuple[str, ...]]:
+    repairs: list[str] = []
+    texts: dict[str, tuple[str, ...]] = {}
+    for limits in spec.fields:
+        make = _hashtags if limits.name == "hashtags" else _texts
+        texts[limits.name] = make(written.get(limits.name, ()), product, facts, spec, limits, repairs)
+    words = Copy(
+        headlines=texts.get("headline", ()),
+        bodies=texts.get("body", ()),
+        call_to_action=next(iter(texts.get("call_to_action", ())), ""),
+        hashtags=texts.get("hashtags", ()),
+    )
+    return words, tuple(repairs)
+
+
+def _texts(
+    written: Sequence[tuple[str, bool]],
+    product: Product,
+    facts: ProductView,
+    spec: ChannelSpec,
+    limits: FieldSpec,
+    repairs: list[str],
+) -> tuple[str, ...]:
+    kept: list[str] = []
+    for raw, complete in written:
+        text = _supported(fit(tidy(raw), limits, spec.length, complete=complete), facts, limits.name, repairs)
+        if text and _fold(text) not in map(_fold, kept):
+            kept.append(text)
+        elif text:
+            repairs.append(f"{limits.name}: a repeated text was dropped")
+    for text in _stand_ins(product, facts, spec, limits):
+        if len(kept) >= limits.count_min:
+            break
+        if _fold(text) not in map(_fold, kept):
+            kept.append(text)
+            repairs.append(f"{limits.name}: the product's own words stand in")
+    return tuple(kept)
+
+
+def _supported(text: str, facts: ProductView, field: str, repairs: list[str]) -> str:
+    """`text` without the sentences that have a finding of their own."""
+    sentences = split_sentences(text)
+    sound = [sentence for sentence in sentences if _sound(facts, sentence, field)]
+    if len(sound) < len(sentences):
+        repairs.append(f"{field}: {len(sentences) - len(sound)} of {len(sentences)} sentences were cut")
+    return " ".join(sound)
+
+
+def _sound(facts: ProductView, text: str, field: str) -> bool:
+    return not any(finding.kind in SERIOUS for finding in text_findings(facts, text, field))
+
+
+def _stand_ins(product: Product, facts: ProductView, spec: ChannelSpec, limits: FieldSpec) -> Iterator[str]:
+    """Texts made of the product's own words, best first; the last ones always fit and claim nothing."""
+    if limits.name == "call_to_action":
+        candidates: Iterable[str] = PLAIN_ACTIONS
+    elif limits.name == "headline":
+        candidates = (product.title, product.category.rpartition(">")[2].strip(), *PLAIN_ACTIONS)
+    else:
+        sentences = [part for part in split_sentences(product.description) if len(part.split()) >= STAND_IN_WORDS_MIN]
+        pairs = [" ".join(pair) for pair in pairwise(sentences)]
+        titled = [f"{product.title}. {plain}" for plain in PLAIN_BODIES]
+        candidates = (*pairs[:1], *sentences, *pairs[1:], *titled, *PLAIN_BODIES)
+    plain = {*PLAIN_ACTIONS, *PLAIN_BODIES}
+    for candidate in candidates:
+        text = fit(tidy(candidate), limits, spec.length, complete=True)
+        if text and (candidate in plain or _sound(facts, text, limits.name)):
+            yield text
+
+
+def _hashtags(
+    written: Sequence[tuple[str, bool]],
+    product: Product,
+    facts: ProductView,
+    spec: ChannelSpec,
+    limits: FieldSpec,
+    repairs: list[str],
+) -> tuple[str, ...]:
+    """Hashtags that share a word with the product, filled up from its title and category."""
+    words = [word.lower() for word in WORD.findall(product.facts()) if len(word) > TAG_WORD_CHARS_MIN]
+    kept: dict[str, None] = {}
+    for raw, complete in written:
+        chunks = raw.replace("#", " ").split()
+        for chunk in chunks if complete else chunks[:-1]:
+            tag = "#" + "".join(WORD.findall(chunk.lower()))
+            if any(word in tag for word in words) and _sound(facts, tag, limits.name):
+                kept[tag] = None
+    fitting = [tag for tag in kept if 1 < spec.length(tag) <= limits.chars_budget][: limits.count_written]
+    if len(fitting) < limits.count_min:
+        repairs.append("hashtags: taken from the product's title and category")
+        fitting = list(_title_tags(product, spec.length, limits))[: limits.count_min]
+    return tuple(fitting)
+
+
+def _title_tags(product: Product, length: Callable[[str], int], limits: FieldSpec) -> Iterator[str]:
+    for text in (product.category.rpartition(">")[2], *product.title.split(), product.sku, "product"):
+        tag = "#" + "".join(WORD.findall(text.lower()))
+        if len(tag) > TAG_WORD_CHARS_MIN and length(tag) <= limits.chars_budget and not tag[1:].isdigit():
+            yield tag
+
+
+def tidy(text: str) -> str:
+    """One line of plain text: no markup, no labels, no quotes around it, white space folded."""
+    visible = "".join(" " if unicodedata.category(char).startswith("C") else char for char in text)
+    folded = " ".join(visible.split())
+    return folded.strip(" \"'“”*_`|~#-–—").strip()
+
+
+def fit(text: str, limits: FieldSpec, length: Callable[[str], int], *, complete: bool) -> str:
+    """
+    Cut `text` to the field's budget, measured by `length`, on a sentence boundary for bodies and a word boundary else.
+
+    A text that the model did not end itself (`complete` false) is cut back to its last whole sentence or word too.
+    """
+    within = length(text) <= limits.chars_budget
+    if not text or (within and complete):
+        return _closed(text, limits) if text else ""
+    head = text if within else _head(text, limits.chars_budget, length)
+    if limits.name == "body":
+        whole = split_sentences(head)
+        if len(whole) > 1 and not head.rstrip().endswith(CLOSING):
+            return " ".join(whole[:-1])
+    if not head.rstrip().endswith(CLOSING):
+        head = head.rpartition(" ")[0] or head
+    return _closed(head, limits)
+
+
+def _head(text: str, chars_max: int, length: Callable[[str], int]) -> str:
+    """The longest run of whole words within `chars_max`; a single longer word is cut hard."""
+    head = ""
+    for word in text.split(" "):
+        longer = f"{head} {word}" if head else word
+        if length(longer) > chars_max:
+            break
+        head = longer
+    while not head and text and length(text) > chars_max:
+        text = text[:-1]
+    # The extra blank marks for fit() that `head` ends on a whole word.
+    return f"{head} " if head else text
+
+
+def _closed(text: str, limits: FieldSpec) -> str:
+    """Drop what a text does not end on: dangling words, commas; bodies end with a full stop where one fits."""
+    words = text.rstrip(" ,;:-–—&/(").split(" ")
+    while len(words) > 1 and words[-1].lower().strip(",;:-–—&/(") in DANGLING:
+        words.pop()
+    closed = " ".join(words).rstrip(" ,;:-–—&/(")
+    if limits.name == "body" and closed and closed[-1].isalnum() and len(closed) < limits.chars_budget:
+        closed += "."
+    return closed
+
+
+def split_sentences(text: str) -> list[str]:
+    """Split after ., !, ? and … where white space follows; decimals and "2.5 l" stay whole."""
+    return [sentence for sentence in SENTENCE_END.split(text.strip()) if sentence]
+
+
+def _fold(text: str) -> str:
+    return " ".join(WORD.findall(text.casefold()))

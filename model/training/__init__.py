@@ -1,0 +1,1 @@
+"""Makes the model. The only room that imports torch, transformers, optimum and peft."""

@@ -1,0 +1,138 @@
+"""
+Make a bundle: export, quantize, compare with fp32, pack.
+
+Built once under a key over everything that decides its bytes; the next call finds it there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from model.bundle import MANIFEST, Bundle, BundleError, file_sha256, open_bundle, seal
+from model.catalogue import read_catalogue
+from model.channel import channel
+from model.engine import Engine, Slot, Vocabulary
+from model.prompt import Prompt
+from model.sampling import Sampling
+from model.training import export as export_module
+from model.training import quantize as quantize_module
+from model.training.export import BaseWeights, export
+from model.training.quantize import Scheme, quantize
+
+NAME = "adloom-writer"
+PARITY_PRODUCTS = 5
+PARITY_TOKENS = 32
+"""5 x 32 greedy tokens: enough to see a broken scheme (int8-dynamic keeps none), not to rank good ones."""
+
+Step = Callable[[str], AbstractContextManager[None]]
+"""Announces a step by name and, on leaving, how long it took."""
+
+
+def build(
+    root: Path, weights: BaseWeights, prompt: Prompt, scheme: Scheme, step: Step, *, force: bool = False
+) -> Bundle:
+    """
+    Return the bundle for these inputs, building it below `root`/bundles when it is not there, and point `root`/bundle
+    at it. A build that is killed leaves only a temporary folder; two at once do the work twice and agree.
+    """
+    store = root / "bundles"
+    folder = store / _key(weights, prompt, scheme)
+    if force or not (folder / MANIFEST).is_file():
+        store.mkdir(parents=True, exist_ok=True)
+        for stale in store.glob("building-*"):
+            shutil.rmtree(stale, ignore_errors=True)
+        _build_into(folder, weights, prompt, scheme, step)
+    with step("verify the bundle's digests"):
+        bundle = open_bundle(folder)
+    _point(root / "bundle", folder)
+    return bundle
+
+
+def _build_into(folder: Path, weights: BaseWeights, prompt: Prompt, scheme: Scheme, step: Step) -> None:
+    with tempfile.TemporaryDirectory(prefix="building-", dir=folder.parent) as scratch:
+        exported, packed = Path(scratch) / "fp32", Path(scratch) / "bundle"
+        with step("export the base model to ONNX with KV cache (Optimum)"):
+            graph = export(weights, exported)
+        packed.mkdir()
+        with step(f"quantize it ({scheme})"):
+            quantize(graph, packed / "model.onnx", scheme)
+        for name in ("config.json", "generation_config.json", "tokenizer.json"):
+            shutil.copy(exported / name, packed / name)
+        (packed / "prompt.json").write_text(json.dumps(prompt.as_dict(), indent=2) + "\n", encoding="utf-8")
+        with step("compare its greedy tokens with fp32"):
+            agreement = greedy_agreement(exported, packed, prompt)
+        measured = {"greedy_agreement": agreement, "bytes": float(sum(p.stat().st_size for p in packed.iterdir()))}
+        seal(
+            packed,
+            name=NAME,
+            base=_identity(weights),
+            scheme=scheme,
+            prompt_digest=prompt.digest(),
+            measured=measured,
+            built_with={name: version(name) for name in ("torch", "transformers", "optimum", "onnxruntime")},
+        )
+        if folder.exists():
+            shutil.rmtree(folder)
+        packed.rename(folder)
+
+
+def greedy_agreement(reference: Path, quantized: Path, prompt: Prompt) -> float:
+    """Share of greedy tokens, up to the first difference a prompt, that both graphs write alike: 1.0 is no change."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(quantized / "tokenizer.json"))
+    size = tokenizer.get_vocab_size()
+    vocabulary = Vocabulary(np.ones(size, np.int32), np.zeros(size, np.bool_))
+    sample = Path(__file__).parents[1] / "data" / "catalogue.csv"
+    products = read_catalogue(sample).products[:PARITY_PRODUCTS]
+    slot = [Slot((), PARITY_TOKENS, PARITY_TOKENS)]
+    texts = [(prompt.preamble, prompt.product(product, channel("instagram"))) for product in products]
+    prompts = [
+        [token for part in parts for token in tokenizer.encode(part, add_special_tokens=False).ids] for parts in texts
+    ]
+    written = []
+    for folder in (reference, quantized):
+        engine = Engine(folder, vocabulary)
+        greedy = Sampling(temperature=0, presence_penalty=0)
+        engine.keep_prefix(tokenizer.encode(prompt.preamble, add_special_tokens=False).ids)
+        written.append([engine.generate(ids, slot, rows=1, seed=0, sampling=greedy)[0][0].ids for ids in prompts])
+        del engine
+    alike = sum(_common_prefix(ours, theirs) for ours, theirs in zip(*written, strict=True))
+    return alike / (PARITY_TOKENS * len(prompts))
+
+
+def _common_prefix(ours: list[int], theirs: list[int]) -> int:
+    pairs = zip(ours, theirs, strict=False)
+    return next((place for place, (one, other) in enumerate(pairs) if one != other), min(len(ours), len(theirs)))
+
+
+def _key(weights: BaseWeights, prompt: Prompt, scheme: Scheme) -> str:
+    code = [file_sha256(Path(str(module.__file__))) for module in (export_module, quantize_module)]
+    parts = [_identity(weights), prompt.digest(), scheme, onnxruntime.__version__, version("torch"), *code]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _identity(weights: BaseWeights) -> str:
+    if weights.gguf_file:
+        return f"{weights.gguf_file}@sha256:{file_sha256(Path(weights.source) / weights.gguf_file)}"
+    return weights.source
+
+
+def _point(link: Path, folder: Path) -> None:
+    """Make `link` a relative symlink to `folder` in one step, so that a reader never finds it missing."""
+    if link.exists() and not link.is_symlink():
+        raise BundleError(f"{link} exists and is no link; move it away")
+    fresh = link.with_name(f"{link.name}.{os.getpid()}.tmp")
+    fresh.symlink_to(folder.relative_to(link.parent), target_is_directory=True)
+    fresh.replace(link)

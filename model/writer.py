@@ -1,0 +1,193 @@
+"""
+Product, channel and seed in; ranked creatives out, field by field.
+
+The writer feeds the labels and the engine generates only the contents, so a malformed creative cannot leave it.
+Knows no HTTP and no files but the bundle it is opened on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+from model.bundle import Bundle, BundleError, open_bundle
+from model.channel import ChannelSpec
+from model.creative import Creative, Passport, creative_id
+from model.drafting import finish
+from model.engine import Engine, EngineError, Slot, Span, Vocabulary
+from model.grounding import ProductView, view
+from model.product import Product
+from model.prompt import Prompt, prompt_from_dict
+from model.sampling import Sampling
+from model.validity import VALIDITY_VERSION, assess
+
+ROWS_MAX = 8
+"""Candidates in flight at once: bounds the KV cache to about 8 x 12 MB at 270 tokens; more run in turns."""
+CHARS_PER_TOKEN_MIN = 2
+"""Tokens allowed a field are its characters over this: English runs at 4, so the character limit decides."""
+
+
+class Writer:
+    """A bundle, opened and warm. Thread-safe; calls take turns at the engine."""
+
+    def __init__(self, bundle: Bundle, *, threads: int = 0, git_commit: str = "", image_digest: str = "") -> None:
+        self.bundle = bundle
+        self._provenance = {"git_commit": git_commit, "image_digest": image_digest}
+        self._prompt = _read_prompt(bundle)
+        self._tokenizer = _read_tokenizer(bundle)
+        texts = _token_texts(self._tokenizer)
+        vocabulary = _vocabulary(texts)
+        self._digit_tokens = _digit_tokens(texts)
+        try:
+            self._engine = Engine(bundle.folder, vocabulary, threads=threads)
+        except EngineError as error:
+            raise BundleError(f"bundle {bundle.folder}: {error}") from error
+        self._engine.keep_prefix(self._encode(self._prompt.preamble))
+
+    def write(
+        self,
+        product: Product,
+        spec: ChannelSpec,
+        *,
+        candidates: int = 4,
+        seed: int = 0,
+        sampling: Sampling = Sampling(),  # noqa: B008 - frozen
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> tuple[Creative, ...]:
+        """
+        Write `candidates` creatives and rank them: by validity, then by how little had to be mended.
+
+        The same product, channel, settings and seed give the same creatives, byte for byte.
+        """
+        facts = view(product)
+        prompt = self._encode(self._prompt.preamble) + self._encode(self._prompt.product(product, spec))
+        slots = self._slots(spec)
+        bias = self._ground_digits(product)
+        rows: list[list[Span]] = []
+        while len(rows) < candidates:
+            rows += self._engine.generate(
+                prompt,
+                slots,
+                rows=min(ROWS_MAX, candidates - len(rows)),
+                first_row=len(rows),
+                seed=seed,
+                sampling=sampling,
+                bias=bias,
+                cancelled=cancelled,
+            )
+        passport = Passport(
+            bundle_digest=self.bundle.digest,
+            prompt_digest=self._prompt.digest(),
+            product_digest=product.digest(),
+            seed=seed,
+            candidates=candidates,
+            decoding=asdict(sampling),
+            validity_version=VALIDITY_VERSION,
+            **self._provenance,
+        )
+        drafts = [self._creative(row, product, facts, spec, passport) for row in rows]
+        drafts.sort(key=lambda draft: (-draft.validity, len(draft.repairs)))  # stable: then by candidate
+        return tuple(drafts)
+
+    def _creative(
+        self, row: Sequence[Span], product: Product, facts: ProductView, spec: ChannelSpec, passport: Passport
+    ) -> Creative:
+        written: dict[str, list[tuple[str, bool]]] = {limits.name: [] for limits in spec.fields}
+        for name, span in zip(_slot_fields(spec), row, strict=True):
+            written[name].append((self._tokenizer.decode(span.ids), span.complete))
+        words, repairs = finish(written, product, facts, spec)
+        judged = assess(product, words, spec)
+        return Creative(
+            id=creative_id(product.sku, spec.name, words, passport),
+            sku=product.sku,
+            channel=spec.name,
+            copy=words,
+            validity=judged.validity,
+            findings=judged.findings,
+            passport=passport,
+            repairs=repairs,
+        )
+
+    def _slots(self, spec: ChannelSpec) -> list[Slot]:
+        slots = []
+        for place, name in enumerate(_slot_fields(spec)):
+            limits = spec.field(name)
+            assert limits is not None
+            chars_max = limits.chars_budget * (limits.count_written if name == "hashtags" else 1)
+            fed = self._encode(self._prompt.label(name, first=place == 0))
+            # One character more than the limit: the space that every first token brings along.
+            slots.append(Slot(tuple(fed), 1 + chars_max // CHARS_PER_TOKEN_MIN, chars_max + 1))
+        return slots
+
+    def _ground_digits(self, product: Product) -> npt.NDArray[np.float32]:
+        """Minus infinity on every token with a digit that the product's facts do not show: it cannot be invented."""
+        shown = {char for char in product.facts() if char.isdigit()}
+        bias = np.zeros(self._tokenizer.get_vocab_size(), np.float32)
+        for ids, digits in self._digit_tokens:
+            if not digits <= shown:
+                bias[ids] = -np.inf
+        return bias
+
+    def _encode(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+
+def open_writer(folder: Path, *, threads: int = 0, git_commit: str = "", image_digest: str = "") -> Writer:
+    """Verify the bundle in `folder` and load it. Raises BundleError, naming the file at fault."""
+    return Writer(open_bundle(folder), threads=threads, git_commit=git_commit, image_digest=image_digest)
+
+
+def _slot_fields(spec: ChannelSpec) -> list[str]:
+    """The field of each slot: one slot a text, but one for all hashtags."""
+    return [
+        limits.name
+        for limits in spec.fields
+        for _ in range(1 if limits.name == "hashtags" else limits.count_written)
+    ]  # fmt: skip
+
+
+def _read_prompt(bundle: Bundle) -> Prompt:
+    try:
+        prompt = prompt_from_dict(json.loads((bundle.folder / "prompt.json").read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"bundle {bundle.folder}: prompt.json is not a prompt ({error})") from error
+    if prompt.digest() != bundle.manifest.prompt_digest:
+        raise BundleError(f"bundle {bundle.folder}: prompt.json is read differently than when the bundle was made")
+    return prompt
+
+
+def _read_tokenizer(bundle: Bundle) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(bundle.folder / "tokenizer.json"))
+    except Exception as error:  # the library raises bare Exception
+        raise BundleError(f"bundle {bundle.folder}: tokenizer.json does not load ({error})") from error
+
+
+def _token_texts(tokenizer: Tokenizer) -> list[str]:
+    ids = [[token] for token in range(tokenizer.get_vocab_size())]
+    texts: list[str] = tokenizer.decode_batch(ids, skip_special_tokens=True)
+    return texts
+
+
+def _vocabulary(texts: Sequence[str]) -> Vocabulary:
+    # A token without text is a special one (end of text, end of turn): it ends a field like a line break does.
+    return Vocabulary(
+        chars=np.array([len(text) for text in texts], np.int32),
+        stops=np.array([not text or "\n" in text or "\r" in text for text in texts], np.bool_),
+    )
+
+
+def _digit_tokens(texts: Sequence[str]) -> list[tuple[list[int], frozenset[str]]]:
+    """Token ids grouped by the set of digits that their text shows."""
+    groups: dict[frozenset[str], list[int]] = {}
+    for token, text in enumerate(texts):
+        if digits := frozenset(char for char in text if char.isdigit()):
+            groups.setdefault(digits, []).append(token)
+    return [(ids, digits) for digits, ids in groups.items()]

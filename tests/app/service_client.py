@@ -1,0 +1,101 @@
+"""
+The service in this process: a client of `create_app` around a writer of the test's choice, and what tests send it.
+
+Knows no network and no bundle.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from app.main import create_app
+from app.parts import Parts
+from app.settings import Settings
+from app.studio import Studio, WritesCreatives
+from model.channel import ChannelSpec
+from model.creative import Creative
+from model.engine import CancelledError
+from model.product import Product
+from tests.fakes import FakeWriter
+
+WAIT_SECONDS_MAX = 10.0
+"""A test that waits longer than this for another thread has failed."""
+
+BOWL: dict[str, Any] = {"sku": "BOWL", "title": "Blue ceramic bowl", "description": "Holds 0.5 l."}
+
+
+def order(**changes: Any) -> dict[str, Any]:
+    """A valid request for one channel, with `changes` to its members; those of `product` are merged."""
+    product = {**BOWL, **changes.pop("product", {})}
+    return {"product": product, "channels": ["instagram"], **changes}
+
+
+class ServiceWriter(FakeWriter):
+    """A FakeWriter that can be stopped, as the service wants its writer."""
+
+    def write(
+        self,
+        product: Product,
+        spec: ChannelSpec,
+        *,
+        candidates: int = 4,
+        seed: int = 0,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> tuple[Creative, ...]:
+        """What `words` gives, unless it has been cancelled by then."""
+        written = self.words(product, spec, candidates, seed)
+        if cancelled():
+            raise CancelledError
+        return written
+
+    def words(self, product: Product, spec: ChannelSpec, candidates: int, seed: int) -> tuple[Creative, ...]:
+        """For subclasses to change."""
+        return super().write(product, spec, candidates=candidates, seed=seed)
+
+
+class GatedWriter(ServiceWriter):
+    """Begins every call and finishes none before `gate` is set; `begun` is set by the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = threading.Event()
+        self.gate = threading.Event()
+
+    def words(self, product: Product, spec: ChannelSpec, candidates: int, seed: int) -> tuple[Creative, ...]:
+        self.begun.set()
+        if not self.gate.wait(WAIT_SECONDS_MAX):
+            raise TimeoutError("the test never opened the gate")
+        return super().words(product, spec, candidates, seed)
+
+
+class DyingWriter(GatedWriter):
+    """Takes its thread with it once the gate is open, as an error of the interpreter would."""
+
+    def words(self, product: Product, spec: ChannelSpec, candidates: int, seed: int) -> tuple[Creative, ...]:
+        super().words(product, spec, candidates, seed)
+        raise SystemExit("the writer is gone")
+
+
+def studio_of(client: httpx.AsyncClient) -> Studio:
+    """The studio behind a client of `service`."""
+    transport = client._transport
+    assert isinstance(transport, httpx.ASGITransport)
+    app = transport.app
+    assert isinstance(app, FastAPI)
+    parts: Parts = app.state.parts
+    return parts.studio
+
+
+@asynccontextmanager
+async def service(writer: WritesCreatives | None = None, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a started service; `settings` differ from the defaults as given."""
+    app = create_app(Settings(**settings), writer=writer or ServiceWriter())
+    transport = httpx.ASGITransport(app)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+        yield client

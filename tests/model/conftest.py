@@ -1,0 +1,23 @@
+"""The tiny bundle, built once a session."""
+
+import importlib.util
+
+import pytest
+
+from tests.tiny import build_tiny_bundle
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory):
+    """Folder that the tiny chain was built in: hub/, fp32/ and bundle/."""
+    if importlib.util.find_spec("optimum") is None:
+        pytest.skip("optimum is not installed: run `make test`, or pip install '.[train]'")
+    folder = tmp_path_factory.mktemp("tiny")
+    build_tiny_bundle(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_folder):
+    """Folder of the tiny bundle; copy it before changing anything in it."""
+    return tiny_folder / "bundle"

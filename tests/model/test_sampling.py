@@ -1,0 +1,74 @@
+"""Drawing tokens: reproducible, within top-k and the nucleus, and distributed as softmax says."""
+
+import numpy as np
+import pytest
+
+from model.sampling import Sampling, sample
+
+FREE = Sampling(temperature=1.0, top_k=50, top_p=1.0, presence_penalty=0.0)
+
+
+def draw(logits, sampling=FREE, *, seed=1, step=0, rows=None, **extra):
+    logits = np.array(logits, np.float32)
+    return sample(logits, sampling, seed=seed, step=step, rows=rows or range(len(logits)), **extra)
+
+
+def test_temperature_zero_takes_the_largest():
+    greedy = Sampling(temperature=0, presence_penalty=0)
+
+    assert draw([[0.0, 3.0, 1.0], [5.0, 0.0, 4.9]], greedy).tolist() == [1, 0]
+
+
+def test_frequencies_follow_the_softmax():
+    logits = np.log(np.array([[0.5, 0.3, 0.2]], np.float32))
+    drawn = [int(draw(logits, step=step)[0]) for step in range(4000)]
+    shares = np.bincount(drawn, minlength=3) / len(drawn)
+
+    # Three standard errors of a share near 0.5 in 4,000 draws are 0.024.
+    assert shares == pytest.approx([0.5, 0.3, 0.2], abs=0.024)
+
+
+def test_a_row_draws_the_same_alone_and_among_others():
+    logits = np.random.default_rng(3).normal(size=(5, 40)).astype(np.float32)
+    together = draw(logits, step=9, rows=[4, 2, 7, 0, 1])
+    alone = [int(draw(logits[place : place + 1], step=9, rows=[row])[0]) for place, row in enumerate([4, 2, 7, 0, 1])]
+
+    assert together.tolist() == alone
+
+
+@pytest.mark.parametrize("change", [{"seed": 2}, {"step": 1}, {"rows": [1]}])
+def test_seed_step_and_row_each_change_the_stream(change):
+    logits = np.zeros((1, 1000), np.float32)
+    wide = Sampling(temperature=1.0, top_k=1000, top_p=1.0)
+
+    assert draw(logits, wide, rows=[0]).tolist() != draw(logits, wide, **({"rows": [0]} | change)).tolist()
+
+
+def test_top_k_keeps_only_the_k_largest():
+    logits = np.arange(10, dtype=np.float32)[None] / 10
+    drawn = {int(draw(logits, Sampling(1.0, top_k=3, top_p=1.0), step=step)[0]) for step in range(200)}
+
+    assert drawn == {7, 8, 9}
+
+
+@pytest.mark.parametrize(("top_p", "kept"), [(0.49, {0}), (0.51, {0, 1}), (0.85, {0, 1, 2})])
+def test_the_nucleus_ends_where_its_mass_reaches_top_p(top_p, kept):
+    logits = np.log(np.array([[0.5, 0.3, 0.2]], np.float32))
+    drawn = {int(draw(logits, Sampling(1.0, top_k=3, top_p=top_p), step=step)[0]) for step in range(200)}
+
+    assert drawn == kept
+
+
+def test_a_token_biased_to_minus_infinity_is_never_drawn():
+    bias = np.array([-np.inf, 0, 0], np.float32)
+    drawn = {int(draw([[9.0, 1.0, 1.0]], bias=bias, step=step)[0]) for step in range(50)}
+
+    assert drawn == {1, 2}
+
+
+def test_the_presence_penalty_lowers_what_was_seen():
+    seen = np.array([[True, False]])
+    penalty = Sampling(temperature=0, presence_penalty=1.0)
+
+    assert draw([[1.5, 1.0]], penalty, seen=seen).tolist() == [1]
+    assert draw([[2.5, 1.0]], penalty, seen=seen).tolist() == [0]

@@ -1,0 +1,148 @@
+"""Direction of imports, nothing at import, no module that nobody needs."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import grimp
+import pytest
+
+from tests.repo.tree import ROOT, modules, normal, project, tracked
+
+# Run in a process of its own: an audit hook cannot be taken out again.
+IMPORT_ALL = """
+import importlib, json, os, sys
+
+seen, current = [], None
+
+def watch(event, arguments):
+    if event in {"socket.connect", "socket.bind", "socket.getaddrinfo", "subprocess.Popen", "os.system", "os.mkdir"}:
+        seen.append([current, event, repr(arguments[:2])])
+    if event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+        seen.append([current, "open for writing", repr(arguments[0])])
+
+sys.addaudithook(watch)
+for current in sys.argv[1:]:
+    importlib.import_module(current)
+print(json.dumps(seen))
+"""
+
+
+def effects_of_importing(names, folder, pythonpath=ROOT):
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(pythonpath), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", IMPORT_ALL, *names]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout), done.stderr
+
+
+def rooms(*, training):
+    return [name for name in modules().values() if name.startswith("model.training") == training]
+
+
+def test_importing_the_rooms_opens_no_socket_writes_no_file_starts_no_process(tmp_path):
+    effects, spoken = effects_of_importing(rooms(training=False), tmp_path)
+
+    assert effects == []
+    assert spoken == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_importing_the_training_room_does_nothing_either(tmp_path):
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip("torch is not installed: `make test` installs the extra train")
+    effects, spoken = effects_of_importing(rooms(training=True), tmp_path)
+
+    assert effects == []
+    assert spoken == ""
+
+
+def test_a_module_that_writes_at_import_would_be_noticed(tmp_path):
+    (tmp_path / "careless.py").write_text("open('trace', 'w').close()")
+
+    effects, _ = effects_of_importing(["careless"], tmp_path, pythonpath=tmp_path)
+
+    assert [effect[:2] for effect in effects] == [["careless", "open for writing"]]
+
+
+def imported(path):
+    """Top-level names of every absolute import in a file, at any depth."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    origins = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 0}
+    return {name.split(".")[0] for name in plain | origins}
+
+
+def lint_imports(folder):
+    program = Path(sys.executable).with_name("lint-imports")
+    command = [program, "--no-cache", "--no-logo"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_the_import_contracts_are_kept():
+    done = lint_imports(ROOT)
+
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "contract"),
+    [
+        ("app/intruder.py", "import torch", "only model.training imports the training stack"),
+        ("app/intruder.py", "def late():\n    import transformers", "only model.training imports the training stack"),
+        ("app/intruder.py", "import mlflow", "the serving path carries no training stack"),
+        ("app/intruder.py", "import model.training.export", "nothing imports model.training"),
+        ("model/intruder.py", "import app", "app sits above model"),
+        ("model/intruder.py", "import fastapi", "model knows no web framework"),
+    ],
+)
+def test_breaking_a_contract_is_noticed(module, line, contract, tmp_path):
+    for room in ("app", "model"):
+        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / module).write_text(line + "\n")
+
+    done = lint_imports(tmp_path)
+
+    assert done.returncode == 1
+    assert any(contract in row and "BROKEN" in row for row in done.stdout.splitlines()), done.stdout
+
+
+def test_every_module_is_imported_by_another_or_is_a_command():
+    graph = grimp.build_graph("app", "model", cache_dir=None)
+    commands = {point.split(":")[0] for point in project()["project"]["entry-points"]["adloom.commands"].values()}
+    entered = commands | {point.split(":")[0] for point in project()["project"]["scripts"].values()}
+    leaves = [name for name in modules().values() if not graph.find_children(name)]
+    dead = [name for name in leaves if name not in entered and not graph.find_modules_that_directly_import(name)]
+
+    assert leaves
+    assert dead == []
+
+
+def test_every_package_imported_is_declared_where_it_is_needed():
+    tables = project()["project"]
+    extras = tables["optional-dependencies"]
+    declared = {
+        "model": tables["dependencies"],
+        "app": tables["dependencies"] + extras["app"],
+        "model.training": tables["dependencies"] + extras["train"],
+        "tests": tables["dependencies"] + extras["app"] + extras["train"] + extras["dev"],
+    }
+    providers = {module: {normal(name) for name in names} for module, names in packages_distributions().items()}
+    undeclared = set()
+    for path in tracked(".py"):
+        room = "model.training" if path.parts[:2] == ("model", "training") else path.parts[0]
+        allowed = {normal(name.split("[")[0]) for name in declared[room]}
+        for module in imported(ROOT / path) - sys.stdlib_module_names - {"app", "model", "tests"}:
+            if not providers.get(module, set()) & allowed:
+                undeclared.add(f"{path} imports {module}")
+
+    assert sorted(undeclared) == []
