@@ -115,6 +115,8 @@ class Lexicon:
     languages: Mapping[str, frozenset[str]]
     tag_words: Mapping[str, Claim]
     """One-word claims long enough to recognise inside a hashtag."""
+    tag_masks: frozenset[str]
+    """Idioms run together, as hashtags have them: rubberstamp."""
 
     def words(self, text: str) -> Words:
         """Cut `text`, already normalised, into words."""
@@ -214,10 +216,12 @@ class _Builder:
             claim = claims.get(word) or self.claim("unsupported_material", word)
             self.add(claim, "supports", [word])
             beside = [f"{word} {noun}" for noun in contexts["nouns"]]
-            self.add(claim, "says", [f"solid {word}", f"{word} wood", *beside])
-            if word in contexts["woods"]:
-                self.add(claims["wood"], "supports", [word])
-                self.add(claims["hardwood"], "supports", [word])
+            says = [f"solid {word}", f"{word} wood", *beside]
+            self.add(claim, "says", says)
+            # "Chestnut" alone is more often a colour or a smell than a wood.
+            wood = [word] if word in contexts["woods"] else says if word in contexts["woods_beside"] else []
+            for parent in ("wood", "hardwood") if word not in contexts["softwoods"] else ("wood",):
+                self.add(claims[parent], "supports", wood)
 
 
 @cache
@@ -240,6 +244,7 @@ def lexicon() -> Lexicon:
         domains=tuple(table["structure"]["top_level_domains"]),
         languages={name: frozenset(words) for name, words in table["languages"].items()},
         tag_words=dict(_tag_words(builder.phrases)),
+        tag_masks=frozenset("".join(phrase.elements) for phrase in builder.phrases if phrase.role == "mask"),
     )
 
 

@@ -7,9 +7,11 @@ Knows the forms a number takes, not whether it is true (see grounding.py).
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 
 from model.lexicon import lexicon, singular
 
@@ -77,6 +79,9 @@ _NOT_CLAIMS = re.compile(
     r"|\b(?:a|one|day|night|hour|week|minute|cup) or (?:two|three|so)\b"
     r"|\bno two\b|\b(?:the|these|those) (?:other|last|first|next|same) (?:two|three)\b"
     r"|\b(?:two|three|2|3)[ -]in[ -](?:one|1)\b"
+    r"|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve) o'clock\b"
+    r"|\bbetween two (?:call|meeting|desk|job|task|stop|lesson|chair|tree|train|class|errand|appointment)(?:s|es)?\b"
+    r"|\b(?:chapter|page|step|day|part|lesson|round|number|level) 1\b(?![.,]\d| ?(?:cm|mm|kg|ml|[lgm])\b)"
 )
 """Idioms, times of day, decades and ordinals: numbers that say nothing of the product."""
 
@@ -93,7 +98,9 @@ class Quantity:
     unit_size: float
     """One unit in the dimension's smallest; 0 where there is no unit."""
     noun: str
-    """Singular of the word that follows a bare number, if it is a counted thing."""
+    """Singular of the word that follows a bare number, if it is a counted thing; "of them" for a part of a count."""
+    plural: bool
+    """Whether that word has a plural ending, which tells "six pockets" from "six steady"."""
     is_word: bool
     joint: str
     """What stands before the next number when it is close: "x", "to", "and", or empty."""
@@ -122,7 +129,7 @@ def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
     spelled = rf"(?:{hundred}[ -]thousand(?:(?: and)? {hundred})?|{hundred}|half a dozen|dozen)(?: and a half)?"
     digits = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|\d+(?:[.,]\d+)?"
     number = rf"(?P<currency>[$€£])?\s?(?:(?<![\w.,#])(?P<digits>{digits})|\b(?P<word>{spelled})\b)"
-    part = rf"(?<!and a )\b(?P<part>half|quarter)(?: of)?(?: an?|-| )\s?(?P<unit>{spelt})(?!\w)"
+    part = rf"(?<!and a )\b(?P<part>half|quarter)(?: of)?(?: an? |-| )(?P<unit>{spelt})(?!\w)"
     return re.compile(number + unit + "?"), re.compile(part)
 
 
@@ -153,6 +160,8 @@ def _prepared(text: str) -> str:
     text = re.sub(r"(\d*)\s?([½¼¾])", lambda match: (match[1] or "0") + _VULGAR[match[2]], text)
     text = re.sub(r"(\d+) (\d)/([248])\b", lambda match: f"{int(match[1]) + int(match[2]) / int(match[3]):g}", text)
     text = re.sub(r"(?<![\d/])([1357])/([248])(?![\d/])", lambda match: f"{int(match[1]) / int(match[2]):g}", text)
+    text = re.sub(r"\bx(?=\d{1,3}(?!\w))", "x ", text)  # "candles x12"
+    text = re.sub(r"(?<=\d)\s*\(\+\s*(\d+(?:[.,]\d+)?)\)", r" and \1", text)  # "31 (+4) cm"
     text = re.sub(r"(?<=\d)\s*x\s*(?=\d)", " x ", text)
     text = re.sub(r"(?<=[a-z\"])\s+x\s+(?=\d)|(?<=\dcm|\dmm|\din)\s*x\s*(?=\d)", " x ", text)
     text = re.sub(r"(?<=\d)\s*[-–—]\s*(?=\d)", " to ", text)
@@ -183,7 +192,7 @@ def _read(text: str) -> Iterator[Quantity]:
         dimension, size = _unit(match["unit"])
         value = 0.5 if match["part"] == "half" else 0.25
         taken.append(match.span())
-        yield Quantity(match[0], (value,), dimension, size, "", False, "", "", match.start())
+        yield Quantity(match[0], (value,), dimension, size, "", False, False, "", "", match.start())
     for match in number.finditer(text):
         if not any(start <= match.start() < end for start, end in taken):
             yield _quantity(match, text)
@@ -200,9 +209,11 @@ def _unit(word: str) -> tuple[str, float]:
 def _quantity(match: re.Match[str], text: str) -> Quantity:
     values = _digit_values(match["digits"]) if match["digits"] else (_spelled_value(match["word"]),)
     unit = match["unit"] or match["sign"] or match["currency"] or ""
+    if unit == "in" and match["word"]:  # "two in, and still room"
+        unit = ""
     dimension, size = _unit(unit) if unit else ("", 0.0)
     rest = text[match.end() : match.end() + 40]
-    following = re.match(r"[ -]([a-z']+)", rest)
+    following = re.match(r"[ -](of (?:them|these|those|which)\b|[a-z']+)", rest)
     joint = re.match(r"\s*(x|by|to|and|or|/|-|–)\s+\d", rest[: CHAIN_GAP_CHARS + 2])
     before = re.search(r"([a-z']+)[ -]*$", text[max(0, match.start() - 20) : match.start()])
     return Quantity(
@@ -210,12 +221,59 @@ def _quantity(match: re.Match[str], text: str) -> Quantity:
         values=values,
         dimension=dimension,
         unit_size=size,
-        noun=singular(following[1]) if following and not dimension else "",
+        noun=_noun(following[1]) if following and not dimension else "",
+        plural=following is not None and not dimension and following[1] == singular(following[1]) + "s",
         is_word=match["word"] is not None,
         joint=joint[1] if joint else "",
         before=before[1] if before else "",
         start=match.start(),
     )
+
+
+PART_OF_COUNT = "of them"
+AGES = re.compile(r"\bage[sd]?(?: range| group)?:? (?:from )?(\d{1,2})(?: ?(?:to|-|–) ?(\d{1,2}))?\b")
+"""Years without their unit: "ages 8+", "aged 3 to 6"."""
+MULTIPLES = {"twin": 2.0, "double": 2.0, "dual": 2.0, "triple": 3.0, "pair of": 2.0, "pairs of": 2.0}
+"""Words that count without a number."""
+_MULTIPLE = re.compile(rf"\b({'|'.join(MULTIPLES)})[ -]([a-z]{{3,}})")
+
+
+def multiples(text: str) -> Iterator[tuple[str, float]]:
+    """(counted word, how many) for "twin straps" and "double-lidded" in a normalised text."""
+    for match in _MULTIPLE.finditer(text):
+        yield match[2], MULTIPLES[match[1]]
+
+
+def _noun(word: str) -> str:
+    return PART_OF_COUNT if word.startswith("of ") else singular(word)
+
+
+LABELS = frozenset("size sizes number no model type grade level stage series mark".split())
+"""A number behind one of these names a thing and counts nothing: "stage 3 red" has no three reds."""
+
+
+def counted(numbers: tuple[Quantity, ...]) -> dict[str, set[float]]:
+    """Counted noun -> how many."""
+    counts: dict[str, set[float]] = defaultdict(set)
+    last = ""
+    for number in numbers:
+        noun = last if number.noun == PART_OF_COUNT else number.noun  # "five shelves, three of them"
+        if noun and number.before not in LABELS:
+            counts[noun].update(number.values)
+            last = noun
+    return counts
+
+
+def spans(numbers: tuple[Quantity, ...]) -> Iterator[tuple[float, float, str]]:
+    """Spans such as "62 to 127 cm", in the smallest unit, or bare."""
+    for low, high in pairwise(numbers):
+        spanning = low.joint == "to" or (low.joint == "and" and low.before == "between")
+        if not spanning or low.values[0] >= high.values[0]:
+            continue
+        yield low.values[0], high.values[0], ""
+        dimension = high.dimension or high.inherited
+        if dimension and (low.dimension or low.inherited) == dimension:
+            yield low.amounts()[0], high.amounts()[0], dimension
 
 
 _COUNTING = frozenset("seats serves sleeps holds fits seat serve sleep hold fit of".split())
@@ -234,4 +292,4 @@ def _counts(quantity: Quantity) -> bool:
         return False
     if quantity.before in _COUNTING:
         return True
-    return bool(quantity.noun) and quantity.noun not in sets["function_words"]
+    return bool(quantity.noun) and quantity.noun != PART_OF_COUNT and quantity.noun not in sets["function_words"]

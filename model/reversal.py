@@ -10,10 +10,28 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from model.lexicon import Words, lexicon, singular
+from model.lexicon import Words, lexicon, singular, topic_stem
 
 NEGATION_WINDOW_WORDS = 4
 """How far before a word of the ad a "not" is looked for, inside one clause."""
+
+_AUXILIARIES = frozenset("do does did will would can could should must may might".split())
+_KEEP = frozenset("keep keeps kept leave leaves stay stays".split())
+_LEAVE = frozenset("leave leaves spare spares".split())
+_UNFIT = re.compile(
+    r"(?:(?:is|are|was) (?:not|never)|isn't|aren't)"
+    r" (?:for|an option|the place|a place|allowed|welcome|invited|suitable)\b"
+    r"|(?:it|they|this|these) (?:(?:is|are) not|isn't|aren't)$"
+    r"|(?:(?:and|or|nor) \S+ )?(?:needs?|wants?|deserves?|asks? for|calls? for|belongs?|goes|go)"
+    r" (?:\S+ )?(?:else|elsewhere)\b"
+)
+"""What follows a thing that the ad turns away: "wool and silk need something else"."""
+_AWAY = re.compile(r"(?:in|at|alone|behind|home|aside|for|out)\b|on (?:the|its) shelf\b|$")
+OBJECT_WINDOW_WORDS = 4
+"""How far behind a verb its object is looked for: "fill it up with fuel"."""
+
+CLAUSE_REACH_WORDS = 12
+"""How far to either side a clause is followed."""
 
 _NOT_INCLUDED = re.compile(r"([\w' -]{3,40}?) (?:is |are )?(?:not (?:included|supplied)|sold separately)")
 _WORD = re.compile(r"[^\W_]+")
@@ -29,12 +47,14 @@ class Exclusions:
     """Uses that the product rules out, as one or two stems: "not for the shower"."""
     not_included: frozenset[str]
     """Stems of things that do not come with it."""
+    not_done: frozenset[tuple[str, str]]
+    """Verb and object, as rough stems, of what it does not do or must not be done to it: "do not fill with fuel"."""
 
 
 def exclusions(facts: str, words: Words) -> Exclusions:
     """What the normalised `facts`, cut into `words`, rule out."""
-    not_words, not_for = _ruled_out(words)
-    return Exclusions(not_words, not_for, _excluded(facts))
+    not_words, not_for, not_done = _ruled_out(words)
+    return Exclusions(not_words, not_for, _excluded(facts), not_done)
 
 
 def negated(words: Words, start: int) -> bool:
@@ -43,18 +63,66 @@ def negated(words: Words, start: int) -> bool:
     for position in range(start - 1, max(-1, start - 1 - NEGATION_WINDOW_WORDS), -1):
         if words.clauses[position] != words.clauses[start] or words.texts[position] in ("only", "just", "merely"):
             return False
-        if words.texts[position] in negators:
+        if words.texts[position] in negators and words.texts[position - 1 : position + 1] != ("to", "none"):
             return True
     return False
 
 
-def _ruled_out(words: Words) -> tuple[frozenset[str], frozenset[tuple[str, ...]]]:
-    """(stems that the product only says with "not" or "un-", uses it rules out, of one or two stems)"""
+def refused(words: Words, start: int, end: int) -> bool:
+    """
+    Whether an ad turns the thing named by words `start` to `end` away without a "not" before it.
+
+    "Keep it out of the dishwasher", "the dishwasher dulls the edge", "wool needs something else".
+    """
+    first, last = _clause(words, start)
+    before, after = words.texts[max(first, start - 5) : start], words.texts[end:last]
+    return _kept_away(before, after) or _said_unfit(words.texts[end - 1], after)
+
+
+def _clause(words: Words, at: int) -> tuple[int, int]:
+    """The clause around a word, as far as anything is looked for: the ends of a text of one clause are far away."""
+    first, last = at, at + 1
+    while first > max(0, at - CLAUSE_REACH_WORDS) and words.clauses[first - 1] == words.clauses[at]:
+        first -= 1
+    while last < min(len(words.texts), at + CLAUSE_REACH_WORDS) and words.clauses[last] == words.clauses[at]:
+        last += 1
+    return first, last
+
+
+def _kept_away(before: tuple[str, ...], after: tuple[str, ...]) -> bool:
+    bare = before[:-1] if before and before[-1] in ("the", "a", "an", "your", "any") else before
+    if bare[-1:] and bare[-1] in _LEAVE and len(bare) < len(before):  # "leave the varnish in its tin"
+        rest = after[1:] if after and after[0] not in lexicon().sets["function_words"] else after
+        return bool(_AWAY.match(" ".join(rest)))
+    bare = bare[:-1] if bare and bare[-1] in ("of", "from") else bare
+    if not bare or bare[-1] not in ("out", "off", "away"):
+        return False
+    # The verb, at most one word, and the preposition: "keeps the rain off the leather" keeps nothing off a product.
+    return bool(_KEEP & set(bare[-3:-1])) and (len(bare) < 3 or bare[-2] in (*_KEEP, "it", "them", "this", "these"))
+
+
+def _said_unfit(word: str, after: tuple[str, ...]) -> bool:
+    sets = lexicon().sets
+    if after and after[0] in sets["appliances"]:  # "the tumble dryer"
+        word, after = after[0], after[1:]
+    if _UNFIT.match(" ".join(after)):
+        return True
+    if word not in sets["appliances"]:
+        return False
+    rest = after[1:] if after and after[0] in ("would", "will", "may", "can", "could", "only", "just") else after
+    if not rest:
+        return False
+    return singular(rest[0]) in sets["harms"] or (singular(rest[0]) == "take" and bool({"edge", "shine"} & set(rest)))
+
+
+def _ruled_out(words: Words) -> tuple[frozenset[str], frozenset[tuple[str, ...]], frozenset[tuple[str, str]]]:
+    """(stems that only stand with "not" or "un-", uses of one or two stems, verbs with their object)"""
     texts, stems, clauses = words.texts, words.stems, words.clauses
     not_words: set[str] = {
         word[2:] for word in texts if word.startswith("un") and len(word) > 6 and word.endswith("ed")
     }
     not_for: set[tuple[str, ...]] = set()
+    not_done: set[tuple[str, str]] = set()
     behind_not: set[int] = set()
     for i in (i for i, word in enumerate(texts) if word in ("not", "isn't", "aren't")):
         end = next((j for j in range(i + 1, len(texts)) if clauses[j] != clauses[i]), len(texts))
@@ -70,10 +138,15 @@ def _ruled_out(words: Words) -> tuple[frozenset[str], frozenset[tuple[str, ...]]
                 texts[j].isalpha() and texts[j] not in lexicon().sets["function_words"] for j in use
             ):
                 not_for.add(tuple(stems[j] for j in use))
+        elif i > 0 and texts[i - 1] in _AUXILIARIES and clauses[i - 1] == clauses[i] and i + 2 < end:
+            # "Do not fill with fuel" says nothing against filling; with more than one object it is unclear which.
+            objects = [j for j in range(i + 2, end) if texts[j] not in lexicon().sets["function_words"]]
+            if len(objects) == 1 and _is_quality(texts[i + 1]):
+                not_done.add((topic_stem(texts[i + 1]), topic_stem(texts[objects[0]])))
         elif i + 1 < end and _is_quality(texts[i + 1]):
             not_words.add(stems[i + 1])
     elsewhere = {stem for i, stem in enumerate(stems) if i not in behind_not}
-    return frozenset(not_words - elsewhere), frozenset(not_for)
+    return frozenset(not_words - elsewhere), frozenset(not_for), frozenset(not_done)
 
 
 def _is_quality(word: str) -> bool:
@@ -99,16 +172,34 @@ def reversals(product: Exclusions, words: Words, covered: set[int]) -> Iterator[
     """One sentence for each word of the ad that turns the product's "not" round; `covered` were judged as claims."""
     texts, stems = words.texts, words.stems
     for i, stem in enumerate(stems):
-        if i not in covered and (stem in product.not_words or texts[i] in product.not_words) and not negated(words, i):
-            yield (f'"{texts[i]}" is the opposite of what the product says')
+        if negated(words, i) or texts[i + 1 : i + 2] in (("nothing",), ("none",), ("no",)):
+            continue
+        if i not in covered and (stem in product.not_words or texts[i] in product.not_words):
+            if not refused(words, i, i + 1):
+                yield f'"{texts[i]}" is the opposite of what the product says'
         elif (
             any(stems[i : i + len(use)] == use for use in product.not_for)
             and _is_use(words, i)
-            and not negated(words, i)
+            and not refused(words, i, i + 1)
         ):
-            yield (f'the product is not for "{texts[i]}"')
-        elif stem in product.not_included and _as_included(words, i) and not negated(words, i):
-            yield (f'"{texts[i]}" is not included')
+            yield f'the product is not for "{texts[i]}"'
+        elif stem in product.not_included and _as_included(words, i):
+            yield f'"{texts[i]}" is not included'
+        elif product.not_done and (end := _object_end(product, words, i)) and not refused(words, i, end):
+            yield f'"{" ".join(texts[i:end])}" is the opposite of what the product says'
+
+
+def _object_end(product: Exclusions, words: Words, at: int) -> int:
+    """Behind the object of a verb that the product rules out; 0 where there is none, or a "no" stands before it."""
+    verb, last = topic_stem(words.texts[at]), _clause(words, at)[1]
+    if all(verb != name for name, _ in product.not_done):
+        return 0
+    for j in range(at + 1, min(at + 1 + OBJECT_WINDOW_WORDS, last)):
+        if words.texts[j] in lexicon().sets["negators"]:
+            return 0
+        if (verb, topic_stem(words.texts[j])) in product.not_done:
+            return j + 1
+    return 0
 
 
 def _is_use(words: Words, at: int) -> bool:

@@ -100,7 +100,7 @@ def _bad_tag(tag: str) -> Iterator[Finding]:
 
 
 def _repetition(product: ProductView, words: Words, text: str, field: str) -> Iterator[Finding]:
-    run = _repeated_run(words.texts) or _stutter(product, words)
+    run = _repeated_run(words) or _stutter(product, words)
     if run is None and (marks := _LETTER_RUN.search(text) or _MARK_RUN.search(text)):
         run = marks[0][:12]
     if run is None and len(words.texts) >= DISTINCT_WORDS_MIN:
@@ -111,15 +111,28 @@ def _repetition(product: ProductView, words: Words, text: str, field: str) -> It
         yield Finding("repetition", field, f'"{run}" comes again and again')
 
 
-def _repeated_run(texts: tuple[str, ...]) -> str | None:
+def _repeated_run(words: Words) -> str | None:
+    texts = words.texts
     for size, times in ((REPEATED_RUN_WORDS, 2), (LOOP_RUN_WORDS, LOOP_TIMES)):
         if len(texts) < size + times - 1:
             continue
         runs = Counter(texts[i : i + size] for i in range(len(texts) - size + 1))
-        run, count = runs.most_common(1)[0]
-        if count >= times and not all(word.isdigit() for word in run):
-            return " ".join(run)
+        for run, count in runs.most_common(3):
+            if count < times:
+                break
+            if not all(word.isdigit() for word in run) and not (size < REPEATED_RUN_WORDS and _is_triple(words, run)):
+                return " ".join(run)
     return None
+
+
+def _is_triple(words: Words, run: tuple[str, ...]) -> bool:
+    """As in "one for the bun, one for the wrist, one for the bag": grammar alone, once a clause, with another end."""
+    if not lexicon().sets["function_words"].issuperset(run):
+        return False
+    texts, clauses = words.texts, words.clauses
+    at = [i for i in range(len(texts) - len(run)) if texts[i : i + len(run)] == run]
+    following = {texts[i + len(run)] for i in at}
+    return len(at) <= LOOP_TIMES + 1 and len({clauses[i] for i in at}) == len(at) == len(following)
 
 
 def _stutter(product: ProductView, words: Words) -> str | None:
@@ -134,9 +147,16 @@ def _stutter(product: ProductView, words: Words) -> str | None:
             return f"{texts[i]} {texts[i]}"
     content = Counter(text for text in texts if len(text) > 2 and text not in lexicon().sets["function_words"])
     most = content.most_common(1)
-    if most and most[0][1] >= 4 and most[0][1] * 5 >= len(texts):
+    if most and most[0][1] >= 4 and most[0][1] * 5 >= len(texts) and not _is_list(words, most[0][0]):
         return most[0][0]
     return None
+
+
+def _is_list(words: Words, word: str) -> bool:
+    """As in "bank card, travel card, staff card": each in a clause of its own, behind another word."""
+    at = [i for i, text in enumerate(words.texts) if text == word]
+    before = {words.texts[i - 1] if i and words.clauses[i - 1] == words.clauses[i] else "" for i in at}
+    return len({words.clauses[i] for i in at}) == len(at) == len(before)
 
 
 def _salad(product: ProductView, words: Words, text: str, field: str) -> Iterator[Finding]:
