@@ -22,7 +22,7 @@ endef
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # steps print in order, and two installs into one environment would collide
-.PHONY: help demo test lint format serve bundle bench clean
+.PHONY: help demo test lint format serve bundle train evaluate bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -51,6 +51,12 @@ serve: bundle ## start the service
 
 bundle: $(RUN) ## export, quantize and pack the model; nothing to do where .adloom/bundle is current
 	$(call step,build the bundle,$(ADLOOM) bundle build)
+
+train: $(RUN) ## fine-tune the ad writer on model/data/pairs.jsonl; a killed run goes on
+	$(call step,fine-tune,$(ADLOOM) train)
+
+evaluate: bundle ## score the bundle on the held-out pairs
+	$(call step,score,$(ADLOOM) evaluate)
 
 bench: bundle ## measure our engine against Optimum's generate on the same bundle
 	$(ADLOOM) bench

@@ -62,6 +62,7 @@ class Passport:
     candidates: int
     decoding: dict[str, float | int]
     validity_version: str
+    voice: str = "plain"
     git_commit: str = ""
     image_digest: str = ""
     registry_version: str = ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from model.channel import ChannelSpec, FieldSpec
@@ -30,6 +31,8 @@ PLAIN_ACTIONS = ("See the details", "Take a closer look", "Look at it up close")
 """Claim nothing, so they stand in for any call to action or headline."""
 STAND_IN_WORDS_MIN = 5
 """A shorter sentence of a description says too little to be a body."""
+STAND_INS_TRIED = 12
+"""Beginnings tried for a copy of the product's own words before the last is taken as it is."""
 PLAIN_BODIES = ("See the details before you decide.", "Take a closer look at it.")
 CLOSING = (".", "!", "?", "…")
 SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)]*\s+")
@@ -39,31 +42,54 @@ SERIOUS = CRITICAL | GROUNDING
 """Findings that cost a sentence its place; matters of style only lower the score."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What every field of one copy is made for."""
+
+    product: Product
+    facts: ProductView
+    spec: ChannelSpec
+    stand_ins_skipped: int = 0
+    """How many of the best stand-ins for a body to pass over."""
+
+    def sound(self, text: str, field: str) -> bool:
+        return not any(finding.kind in SERIOUS for finding in text_findings(self.facts, text, field))
+
+    def structural(self, words: Copy) -> bool:
+        return any(finding.kind in STRUCTURAL for finding in assess(self.product, words, self.spec).findings)
+
+
 def finish(written: Written, product: Product, facts: ProductView, spec: ChannelSpec) -> tuple[Copy, tuple[str, ...]]:
     """
     Make a copy within every limit of `spec`, and say in a short sentence each what had to be mended.
 
     Where the model's words do not add up to an ad (too short, looping, cut off), the product's own replace them all.
     """
-    words, repairs = _assemble(written, product, facts, spec)
-    if _structural(product, words, spec):
-        words, _ = _assemble({}, product, facts, spec)
+    case = _Case(product, facts, spec)
+    words, repairs = _assemble(written, case)
+    if case.structural(words):
+        words = _own_words(case)
         repairs = ("creative: the product's own words stand in for all of it",)
     return words, repairs
 
 
-def _structural(product: Product, words: Copy, spec: ChannelSpec) -> bool:
-    return any(finding.kind in STRUCTURAL for finding in assess(product, words, spec).findings)
+def _own_words(case: _Case) -> Copy:
+    """An ad of stand-ins alone: begins with the best of them, and with a later one where that makes no whole ad."""
+    copies = (_assemble({}, replace(case, stand_ins_skipped=skipped))[0] for skipped in range(STAND_INS_TRIED))
+    words = next(copies)
+    for other in copies:
+        if not case.structural(words):
+            break
+        words = other
+    return words
 
 
-def _assemble(
-    written: Written, product: Product, facts: ProductView, spec: ChannelSpec
-) -> tuple[Copy, tuple[str, ...]]:
+def _assemble(written: Written, case: _Case) -> tuple[Copy, tuple[str, ...]]:
     repairs: list[str] = []
     texts: dict[str, tuple[str, ...]] = {}
-    for limits in spec.fields:
+    for limits in case.spec.fields:
         make = _hashtags if limits.name == "hashtags" else _texts
-        texts[limits.name] = make(written.get(limits.name, ()), product, facts, spec, limits, repairs)
+        texts[limits.name] = make(written.get(limits.name, ()), case, limits, repairs)
     words = Copy(
         headlines=texts.get("headline", ()),
         bodies=texts.get("body", ()),
@@ -73,22 +99,17 @@ def _assemble(
     return words, tuple(repairs)
 
 
-def _texts(
-    written: Sequence[tuple[str, bool]],
-    product: Product,
-    facts: ProductView,
-    spec: ChannelSpec,
-    limits: FieldSpec,
-    repairs: list[str],
-) -> tuple[str, ...]:
+def _texts(written: Sequence[tuple[str, bool]], case: _Case, limits: FieldSpec, repairs: list[str]) -> tuple[str, ...]:
     kept: list[str] = []
     for raw, complete in written:
-        text = _supported(fit(tidy(raw), limits, spec.length, complete=complete), facts, limits.name, repairs)
+        text = _supported(fit(tidy(raw), limits, case.spec.length, complete=complete), case, limits.name, repairs)
+        if text and not complete:
+            repairs.append(f"{limits.name}: cut at the limit")  # may miss the words that made sense of it
         if text and _fold(text) not in map(_fold, kept):
             kept.append(text)
         elif text:
             repairs.append(f"{limits.name}: a repeated text was dropped")
-    for text in _stand_ins(product, facts, spec, limits):
+    for text in _stand_ins(case, limits):
         if len(kept) >= limits.count_min:
             break
         if _fold(text) not in map(_fold, kept):
@@ -97,21 +118,18 @@ def _texts(
     return tuple(kept)
 
 
-def _supported(text: str, facts: ProductView, field: str, repairs: list[str]) -> str:
+def _supported(text: str, case: _Case, field: str, repairs: list[str]) -> str:
     """`text` without the sentences that have a finding of their own."""
     sentences = split_sentences(text)
-    sound = [sentence for sentence in sentences if _sound(facts, sentence, field)]
+    sound = [sentence for sentence in sentences if case.sound(sentence, field)]
     if len(sound) < len(sentences):
         repairs.append(f"{field}: {len(sentences) - len(sound)} of {len(sentences)} sentences were cut")
     return " ".join(sound)
 
 
-def _sound(facts: ProductView, text: str, field: str) -> bool:
-    return not any(finding.kind in SERIOUS for finding in text_findings(facts, text, field))
-
-
-def _stand_ins(product: Product, facts: ProductView, spec: ChannelSpec, limits: FieldSpec) -> Iterator[str]:
+def _stand_ins(case: _Case, limits: FieldSpec) -> Iterator[str]:
     """Texts made of the product's own words, best first; the last ones always fit and claim nothing."""
+    product = case.product
     if limits.name == "call_to_action":
         candidates: Iterable[str] = PLAIN_ACTIONS
     elif limits.name == "headline":
@@ -119,36 +137,33 @@ def _stand_ins(product: Product, facts: ProductView, spec: ChannelSpec, limits: 
     else:
         sentences = [part for part in split_sentences(product.description) if len(part.split()) >= STAND_IN_WORDS_MIN]
         pairs = [" ".join(pair) for pair in pairwise(sentences)]
-        titled = [f"{product.title}. {plain}" for plain in PLAIN_BODIES]
-        candidates = (*pairs[:1], *sentences, *pairs[1:], *titled, *PLAIN_BODIES)
+        titled = [f"{product.title}. {text}" for text in (*sentences[:1], *PLAIN_BODIES, " ".join(PLAIN_BODIES))]
+        bodies = (*pairs[:1], *sentences, *pairs[1:], *titled, *PLAIN_BODIES)
+        # The last two are never passed over: they are what always fits.
+        candidates = bodies[min(case.stand_ins_skipped, len(bodies) - len(PLAIN_BODIES)) :]
     plain = {*PLAIN_ACTIONS, *PLAIN_BODIES}
     for candidate in candidates:
-        text = fit(tidy(candidate), limits, spec.length, complete=True)
-        if text and (candidate in plain or _sound(facts, text, limits.name)):
+        text = fit(tidy(candidate), limits, case.spec.length, complete=True)
+        if text and (candidate in plain or case.sound(text, limits.name)):
             yield text
 
 
 def _hashtags(
-    written: Sequence[tuple[str, bool]],
-    product: Product,
-    facts: ProductView,
-    spec: ChannelSpec,
-    limits: FieldSpec,
-    repairs: list[str],
+    written: Sequence[tuple[str, bool]], case: _Case, limits: FieldSpec, repairs: list[str]
 ) -> tuple[str, ...]:
     """Hashtags that share a word with the product, filled up from its title and category."""
-    words = [word.lower() for word in WORD.findall(product.facts()) if len(word) > TAG_WORD_CHARS_MIN]
+    words = [word.lower() for word in WORD.findall(case.product.facts()) if len(word) > TAG_WORD_CHARS_MIN]
     kept: dict[str, None] = {}
     for raw, complete in written:
         chunks = raw.replace("#", " ").split()
         for chunk in chunks if complete else chunks[:-1]:
             tag = "#" + "".join(WORD.findall(chunk.lower()))
-            if any(word in tag for word in words) and _sound(facts, tag, limits.name):
+            if any(word in tag for word in words) and case.sound(tag, limits.name):
                 kept[tag] = None
-    fitting = [tag for tag in kept if 1 < spec.length(tag) <= limits.chars_budget][: limits.count_written]
+    fitting = [tag for tag in kept if 1 < case.spec.length(tag) <= limits.chars_budget][: limits.count_written]
     if len(fitting) < limits.count_min:
         repairs.append("hashtags: taken from the product's title and category")
-        fitting = list(_title_tags(product, spec.length, limits))[: limits.count_min]
+        fitting = list(_title_tags(case.product, case.spec.length, limits))[: limits.count_min]
     return tuple(fitting)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from model.sampling import Sampling, sample
+from model.sampling import Sampling, log_probabilities, sample
 
 PREFILL_TOKENS = 64
 """A prompt is read in pieces of this length: bounds the memory of a step whatever the prompt's length."""
@@ -63,6 +63,8 @@ class Span:
     ids: list[int] = field(default_factory=list)
     complete: bool = False
     """The model ended it by a stop token; False where a limit did."""
+    log_probability: float = 0.0
+    """Natural logarithm, summed over `ids`, as the network gave it before temperature, bias and penalties."""
 
 
 @dataclass(slots=True)
@@ -201,7 +203,12 @@ class Engine:
             streams = [row.number for row in active]
             seen = np.stack([row.seen for row in active])
             sampled = sample(logits, sampling, seed=seed, step=step, rows=streams, bias=bias, seen=seen)
-            kept = [place for place, row in enumerate(active) if self._advance(row, int(sampled[place]), slots)]
+            likely = log_probabilities(logits, sampled)
+            kept = [
+                place
+                for place, row in enumerate(active)
+                if self._advance(row, int(sampled[place]), float(likely[place]), slots)
+            ]
             if not kept:
                 return [row.spans for row in finished]
             if len(kept) < len(active):
@@ -210,7 +217,7 @@ class Engine:
             logits = self._forward(np.array([[row.pending.pop(0)] for row in active], np.int64), cache)
             step += 1
 
-    def _advance(self, row: _Row, sampled: int, slots: Sequence[Slot]) -> bool:
+    def _advance(self, row: _Row, sampled: int, likely: float, slots: Sequence[Slot]) -> bool:
         """Leave the row's next token in front of `pending`; False when its last slot is closed."""
         if row.pending:
             return True
@@ -219,6 +226,7 @@ class Engine:
         chars = row.chars + int(self._vocabulary.chars[sampled])
         if not span.complete and len(span.ids) < slot.tokens_max and chars <= slot.chars_max:
             span.ids.append(sampled)
+            span.log_probability += likely
             row.chars = chars
             row.seen[sampled] = True
             row.pending = [sampled]

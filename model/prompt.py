@@ -17,6 +17,8 @@ from model.channel import ChannelSpec, channel
 from model.creative import Copy
 from model.product import Product
 
+VOICES = ("plain", "playful", "premium")
+"""Brand voices that training pairs are written in; the first is the default."""
 DESCRIPTION_CHARS_MAX = 700
 """What the model reads of a description, cut on a word: about 170 tokens. The rules read all of it."""
 FACT_CHARS_MAX = 80
@@ -29,11 +31,13 @@ class Prompt:
 
     version: str
     preamble: str
-    """Ends with a line break. Prefilled once, shared by all requests."""
+    """Ends with a line break, or is empty. Prefilled once, shared by all requests."""
     labels: Mapping[str, str]
     """Field name of `channel.FIELD_NAMES` to its label, without the colon."""
+    voiced: bool = False
+    """The prompt names the voice asked for; an untuned model would not know what to do with it."""
 
-    def product(self, product: Product, spec: ChannelSpec) -> str:
+    def product(self, product: Product, spec: ChannelSpec, voice: str = VOICES[0]) -> str:
         """The part of the prompt that differs by request; ends where the first label is fed."""
         lines = [f"Product: {_cut(product.title, FACT_CHARS_MAX)}"]
         if product.category:
@@ -42,7 +46,7 @@ class Prompt:
         details += [f"{name}: {_cut(value, FACT_CHARS_MAX)}." for name, value in product.attributes[:4]]
         if any(details):
             lines.append(f"Details: {' '.join(filter(None, details))}")
-        lines.append(f"Ad for: {spec.title}")
+        lines.append(f"Ad for: {spec.title}" + (f", {voice}" if self.voiced else ""))
         return "\n".join(lines) + "\n"
 
     def label(self, field: str, *, first: bool) -> str:
@@ -53,12 +57,18 @@ class Prompt:
 
     def answer(self, words: Copy, spec: ChannelSpec) -> str:
         """A finished creative in the form that the model is to continue: what a shot shows, and training teaches."""
-        lines = []
+        return "\n".join(label + content for label, content in self.answer_parts(words, spec)) + "\n"
+
+    def answer_parts(self, words: Copy, spec: ChannelSpec) -> list[tuple[str, str]]:
+        """The same as (label, content) by line: the writer feeds the one, the model writes the other."""
+        parts = []
         for limits in spec.fields:
             texts = words.texts(limits.name)
-            joined = [" ".join(texts)] if limits.name == "hashtags" and texts else list(texts)
-            lines += [f"{self.labels[limits.name]}: {text}" for text in joined]
-        return "\n".join(lines) + "\n"
+            if limits.name == "hashtags" and texts:
+                texts = (" ".join(texts).removeprefix("#"),)
+            label = self.label(limits.name, first=True)
+            parts += [(label, text if limits.name == "hashtags" else f" {text}") for text in texts]
+        return parts
 
     def digest(self) -> str:
         """sha256 over form and limits, hex."""
@@ -88,9 +98,17 @@ def few_shot_prompt(shots: int = 2) -> Prompt:
     return Prompt(bare.version, "".join(parts), labels)
 
 
+def tuned_prompt() -> Prompt:
+    """The prompt of a tuned model: no examples, for it has learnt the form, and the voice by name."""
+    labels = {"headline": "Headline", "body": "Text", "call_to_action": "Next", "hashtags": "Tags"}
+    return Prompt("tuned-1", "", labels, voiced=True)
+
+
 def prompt_from_dict(table: Mapping[str, Any]) -> Prompt:
     """Read what `as_dict` wrote."""
-    return Prompt(str(table["version"]), str(table["preamble"]), dict(table["labels"]))
+    return Prompt(
+        str(table["version"]), str(table["preamble"]), dict(table["labels"]), bool(table.get("voiced", False))
+    )
 
 
 def _copy(table: Mapping[str, Any]) -> Copy:

@@ -23,7 +23,7 @@ from model.drafting import finish
 from model.engine import Engine, EngineError, Slot, Span, Vocabulary
 from model.grounding import ProductView, view
 from model.product import Product
-from model.prompt import Prompt, prompt_from_dict
+from model.prompt import VOICES, Prompt, prompt_from_dict
 from model.sampling import Sampling
 from model.validity import VALIDITY_VERSION, assess
 
@@ -48,25 +48,28 @@ class Writer:
             self._engine = Engine(bundle.folder, vocabulary, threads=threads)
         except EngineError as error:
             raise BundleError(f"bundle {bundle.folder}: {error}") from error
-        self._engine.keep_prefix(self._encode(self._prompt.preamble))
+        if self._prompt.preamble:
+            self._engine.keep_prefix(self._encode(self._prompt.preamble))
 
     def write(
         self,
         product: Product,
         spec: ChannelSpec,
         *,
+        voice: str = VOICES[0],
         candidates: int = 4,
         seed: int = 0,
         sampling: Sampling = Sampling(),  # noqa: B008 - frozen
         cancelled: Callable[[], bool] = lambda: False,
     ) -> tuple[Creative, ...]:
         """
-        Write `candidates` creatives and rank them: by validity, then by how little had to be mended.
+        Write `candidates` creatives and rank them: by validity, then by how little had to be mended, then by how
+        likely the network itself finds their words; of two ads without a finding, the likelier more often makes sense.
 
         The same product, channel, settings and seed give the same creatives, byte for byte.
         """
         facts = view(product)
-        prompt = self._encode(self._prompt.preamble) + self._encode(self._prompt.product(product, spec))
+        prompt = self._encode(self._prompt.preamble) + self._encode(self._prompt.product(product, spec, voice))
         slots = self._slots(spec)
         bias = self._ground_digits(product)
         rows: list[list[Span]] = []
@@ -86,14 +89,15 @@ class Writer:
             prompt_digest=self._prompt.digest(),
             product_digest=product.digest(),
             seed=seed,
+            voice=voice if self._prompt.voiced else VOICES[0],  # an unvoiced prompt never shows it to the model
             candidates=candidates,
             decoding=asdict(sampling),
             validity_version=VALIDITY_VERSION,
             **self._provenance,
         )
-        drafts = [self._creative(row, product, facts, spec, passport) for row in rows]
-        drafts.sort(key=lambda draft: (-draft.validity, len(draft.repairs)))  # stable: then by candidate
-        return tuple(drafts)
+        drafts = [(self._creative(row, product, facts, spec, passport), _likelihood(row)) for row in rows]
+        drafts.sort(key=lambda draft: (-draft[0].validity, len(draft[0].repairs), -draft[1]))
+        return tuple(draft for draft, _ in drafts)
 
     def _creative(
         self, row: Sequence[Span], product: Product, facts: ProductView, spec: ChannelSpec, passport: Passport
@@ -142,6 +146,12 @@ class Writer:
 def open_writer(folder: Path, *, threads: int = 0, git_commit: str = "", image_digest: str = "") -> Writer:
     """Verify the bundle in `folder` and load it. Raises BundleError, naming the file at fault."""
     return Writer(open_bundle(folder), threads=threads, git_commit=git_commit, image_digest=image_digest)
+
+
+def _likelihood(row: Sequence[Span]) -> float:
+    """Mean log probability of a token over all fields."""
+    tokens = sum(len(span.ids) for span in row)
+    return sum(span.log_probability for span in row) / max(1, tokens)
 
 
 def _slot_fields(spec: ChannelSpec) -> list[str]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
 from model.bundle import Bundle, seal
 from model.prompt import few_shot_prompt
 
@@ -16,21 +18,26 @@ LAYERS = 2
 SEED = 7
 
 
-def save_tiny_model(folder: Path) -> None:
-    """A Hugging Face folder: config, safetensors and tokenizer."""
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
+def tiny_tokenizer() -> Tokenizer:
+    """One token a byte, and an end token."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {"<|end|>": 0} | {char: place + 1 for place, char in enumerate(alphabet)}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(["<|end|>"])
+    return tokenizer
+
+
+def save_tiny_model(folder: Path) -> None:
+    """A Hugging Face folder: config, safetensors and tokenizer."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    tokenizer = tiny_tokenizer()
     torch.manual_seed(SEED)
     config = LlamaConfig(
-        vocab_size=len(vocabulary),
+        vocab_size=tokenizer.get_vocab_size(),
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=LAYERS,
@@ -51,12 +58,13 @@ def build_tiny_bundle(folder: Path, scheme: str = "int8-weight") -> Bundle:
     """The real chain on the tiny model: export, quantize, seal."""
     import shutil
 
-    from model.training.export import BaseWeights, export
+    from model.training.export import export
     from model.training.quantize import quantize
+    from model.training.weights import Weights
 
     hub, exported, packed = folder / "hub", folder / "fp32", folder / "bundle"
     save_tiny_model(hub)
-    graph = export(BaseWeights(str(hub)), exported)
+    graph = export(Weights(str(hub)), exported)
     packed.mkdir()
     quantize(graph, packed / "model.onnx", scheme)
     for name in ("config.json", "generation_config.json", "tokenizer.json"):

@@ -27,8 +27,9 @@ from model.prompt import Prompt
 from model.sampling import Sampling
 from model.training import export as export_module
 from model.training import quantize as quantize_module
-from model.training.export import BaseWeights, export
+from model.training.export import export
 from model.training.quantize import Scheme, quantize
+from model.training.weights import Weights
 
 NAME = "adloom-writer"
 PARITY_PRODUCTS = 5
@@ -39,9 +40,7 @@ Step = Callable[[str], AbstractContextManager[None]]
 """Announces a step by name and, on leaving, how long it took."""
 
 
-def build(
-    root: Path, weights: BaseWeights, prompt: Prompt, scheme: Scheme, step: Step, *, force: bool = False
-) -> Bundle:
+def build(root: Path, weights: Weights, prompt: Prompt, scheme: Scheme, step: Step, *, force: bool = False) -> Bundle:
     """
     Return the bundle for these inputs, building it below `root`/bundles when it is not there, and point `root`/bundle
     at it. A build that is killed leaves only a temporary folder; two at once do the work twice and agree.
@@ -59,10 +58,10 @@ def build(
     return bundle
 
 
-def _build_into(folder: Path, weights: BaseWeights, prompt: Prompt, scheme: Scheme, step: Step) -> None:
+def _build_into(folder: Path, weights: Weights, prompt: Prompt, scheme: Scheme, step: Step) -> None:
     with tempfile.TemporaryDirectory(prefix="building-", dir=folder.parent) as scratch:
         exported, packed = Path(scratch) / "fp32", Path(scratch) / "bundle"
-        with step("export the base model to ONNX with KV cache (Optimum)"):
+        with step("export the model to ONNX with KV cache (Optimum)"):
             graph = export(weights, exported)
         packed.mkdir()
         with step(f"quantize it ({scheme})"):
@@ -76,7 +75,7 @@ def _build_into(folder: Path, weights: BaseWeights, prompt: Prompt, scheme: Sche
         seal(
             packed,
             name=NAME,
-            base=_identity(weights),
+            base=weights.identity(),
             scheme=scheme,
             prompt_digest=prompt.digest(),
             measured=measured,
@@ -105,7 +104,8 @@ def greedy_agreement(reference: Path, quantized: Path, prompt: Prompt) -> float:
     for folder in (reference, quantized):
         engine = Engine(folder, vocabulary)
         greedy = Sampling(temperature=0, presence_penalty=0)
-        engine.keep_prefix(tokenizer.encode(prompt.preamble, add_special_tokens=False).ids)
+        if prompt.preamble:
+            engine.keep_prefix(tokenizer.encode(prompt.preamble, add_special_tokens=False).ids)
         written.append([engine.generate(ids, slot, rows=1, seed=0, sampling=greedy)[0][0].ids for ids in prompts])
         del engine
     alike = sum(_common_prefix(ours, theirs) for ours, theirs in zip(*written, strict=True))
@@ -117,16 +117,10 @@ def _common_prefix(ours: list[int], theirs: list[int]) -> int:
     return next((place for place, (one, other) in enumerate(pairs) if one != other), min(len(ours), len(theirs)))
 
 
-def _key(weights: BaseWeights, prompt: Prompt, scheme: Scheme) -> str:
+def _key(weights: Weights, prompt: Prompt, scheme: Scheme) -> str:
     code = [file_sha256(Path(str(module.__file__))) for module in (export_module, quantize_module)]
-    parts = [_identity(weights), prompt.digest(), scheme, onnxruntime.__version__, version("torch"), *code]
+    parts = [weights.identity(), prompt.digest(), scheme, onnxruntime.__version__, version("torch"), *code]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-
-
-def _identity(weights: BaseWeights) -> str:
-    if weights.gguf_file:
-        return f"{weights.gguf_file}@sha256:{file_sha256(Path(weights.source) / weights.gguf_file)}"
-    return weights.source
 
 
 def _point(link: Path, folder: Path) -> None:

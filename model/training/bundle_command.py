@@ -7,6 +7,7 @@ Example: adloom bundle build --scheme int8-weight
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -15,11 +16,13 @@ from pathlib import Path
 from typing import cast
 
 from model.bundle import Bundle, open_bundle
-from model.prompt import few_shot_prompt
+from model.prompt import Prompt, few_shot_prompt, prompt_from_dict
 from model.training.quantize import SCHEMES, Scheme
 
 DEFAULT_SCHEME: Scheme = "int8-weight"
 """Why: ADR 0008."""
+SHIPPED_ADAPTER = Path(__file__).parents[1] / "data" / "adapter"
+"""Made by `make train`, kept in Git so that a clone writes with the tuned model at once."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,12 +33,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     # Seconds to import, so not before it is needed: `verify` and --help stay quick.
     from model.training.build import build
-    from model.training.export import BaseWeights, embedded_weights
+    from model.training.weights import Weights, embedded_weights
 
-    weights = BaseWeights(arguments.base) if arguments.base else embedded_weights()
+    adapter = "" if arguments.untuned else str(arguments.adapter)
+    weights = Weights(arguments.base, adapter=adapter) if arguments.base else embedded_weights(adapter)
+    prompt = _prompt_of(arguments.adapter) if adapter else few_shot_prompt()
     scheme = cast(Scheme, arguments.scheme)
-    _describe(build(arguments.root, weights, few_shot_prompt(), scheme, _announce, force=arguments.force))
+    _describe(build(arguments.root, weights, prompt, scheme, _announce, force=arguments.force))
     return 0
+
+
+def _prompt_of(adapter: Path) -> Prompt:
+    """The prompt that an adapter was tuned on. Raises ValueError where the folder holds none."""
+    path = adapter / "prompt.json"
+    try:
+        return prompt_from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{adapter} is no adapter of ours: {path.name} cannot be read ({error})") from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -45,6 +59,10 @@ def _parser() -> argparse.ArgumentParser:
     actions = parser.add_subparsers(dest="action", required=True)
     build = actions.add_parser("build", help="export, quantize and pack; finds an earlier build of the same inputs")
     build.add_argument("--base", default="", help="Hugging Face id or local folder (default: the embedded weights)")
+    build.add_argument(
+        "--adapter", type=Path, default=SHIPPED_ADAPTER, help="LoRA folder from `adloom train` (default: %(default)s)"
+    )
+    build.add_argument("--untuned", action="store_true", help="no adapter: the base model, prompted with examples")
     build.add_argument("--scheme", choices=SCHEMES, default=DEFAULT_SCHEME, help="quantization (default: %(default)s)")
     build.add_argument("--root", type=Path, default=Path(".adloom"), help="holds all bundles (default: %(default)s)")
     build.add_argument("--force", action="store_true", help="build again even if this bundle exists")
@@ -61,9 +79,14 @@ def _announce(name: str) -> Iterator[None]:
     print(f"{time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
 
 
+def _short(base: str) -> str:
+    """A base's name without its digests."""
+    return " + ".join(part.partition("@")[0] for part in base.split(" + "))
+
+
 def _describe(bundle: Bundle) -> None:
     manifest = bundle.manifest
-    print(f"bundle {bundle.digest[:12]}  {manifest.name}  {manifest.scheme}  {manifest.base.partition('@')[0]}")
+    print(f"bundle {bundle.digest[:12]}  {manifest.name}  {manifest.scheme}  {_short(manifest.base)}")
     for name, value in sorted(manifest.measured.items()):
         print(f"  {name}: {value:,.3f}" if value < 10 else f"  {name}: {value:,.0f}")
     print(f"  at {bundle.folder}")

@@ -1,14 +1,17 @@
 """What the model wrote becomes a copy within every limit, whatever it wrote."""
 
+from importlib.resources import files
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.catalogue import read_catalogue
 from model.channel import channel, channels
 from model.drafting import PLAIN_ACTIONS, PLAIN_BODIES, finish, fit, split_sentences, tidy
 from model.grounding import view
 from model.product import Product
-from model.validity import assess
+from model.validity import STRUCTURAL, assess
 
 STOOL = Product(
     "H-1",
@@ -158,3 +161,23 @@ def test_whatever_is_written_the_copy_fits_its_channel(name, title, description,
         assert limits.count_min <= len(words.texts(limits.name)) <= limits.count_max
         assert all(0 < spec.length(text) <= limits.chars_max for text in words.texts(limits.name))
     assert not spec.total_chars_max or spec.length(words.joined()) <= spec.total_chars_max
+
+
+def test_the_products_own_words_alone_make_a_whole_ad_for_every_sample_product():
+    sample = files("model").joinpath("data/catalogue.csv")
+    products = read_catalogue(sample).products
+    thin = [
+        Product("t-1", "Vase"),
+        Product("t-2", "Book rest", "Folds flat. Holds up to 3 kg."),
+        Product("t-3", "Stand", "24 x 24 cm, 5.2 kg."),
+    ]
+    broken = [
+        (product.sku, spec.name, finding)
+        for product in (*products, *thin)
+        for spec in channels().values()
+        for finding in assess(product, finish({}, product, view(product), spec)[0], spec).findings
+        if finding.kind in STRUCTURAL
+    ]
+
+    assert len(products) > 100
+    assert broken == []

@@ -157,3 +157,17 @@ def test_a_graph_cut_short_is_named(tiny_bundle, tmp_path):
 
     with pytest.raises(EngineError, match=r"model\.onnx does not load"):
         engine(folder)
+
+
+def test_a_span_knows_how_likely_the_network_finds_it(tiny_folder):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    [[span]] = engine(tiny_folder / "fp32").generate(PROMPT, [Slot((), 6, 99)], rows=1, seed=2, sampling=WARM)
+    model = AutoModelForCausalLM.from_pretrained(tiny_folder / "hub")
+    with torch.no_grad():
+        logits = model(torch.tensor([PROMPT + span.ids])).logits[0, len(PROMPT) - 1 : -1]
+    expected = float(logits.log_softmax(-1)[range(6), span.ids].sum())
+
+    # Six fp32 sums in another order.
+    assert span.log_probability == pytest.approx(expected, abs=1e-3)

@@ -7,7 +7,7 @@ import pytest
 from model.channel import channel, channels
 from model.creative import Copy
 from model.product import Product
-from model.prompt import DESCRIPTION_CHARS_MAX, few_shot_prompt, prompt_from_dict
+from model.prompt import DESCRIPTION_CHARS_MAX, VOICES, few_shot_prompt, prompt_from_dict, tuned_prompt
 
 MUG = Product("K-1", "Enamel mug", "350 ml.\nNot for the microwave.", "Outdoors", attributes=(("Colour", "blue"),))
 
@@ -84,3 +84,53 @@ def test_every_field_of_every_channel_has_a_label():
     labels = few_shot_prompt().labels
 
     assert {limits.name for spec in channels().values() for limits in spec.fields} == set(labels)
+
+
+@pytest.mark.parametrize("voice", VOICES)
+def test_a_tuned_model_is_told_the_voice_and_shown_no_examples(voice):
+    prompt = tuned_prompt()
+
+    assert prompt.preamble == ""
+    assert prompt.product(Product("K-2", "Bowl"), channel("x"), voice) == f"Product: Bowl\nAd for: X post, {voice}\n"
+
+
+def test_an_untuned_model_is_not_told_a_voice_it_has_never_seen():
+    spoken = {few_shot_prompt().product(MUG, channel("x"), voice) for voice in VOICES}
+
+    assert spoken == {few_shot_prompt().product(MUG, channel("x"))}
+
+
+def test_the_voice_is_plain_unless_asked_for():
+    assert tuned_prompt().product(MUG, channel("x")).endswith("Ad for: X post, plain\n")
+
+
+def test_the_tuned_prompt_survives_its_json_form_and_has_a_digest_of_its_own():
+    prompt = tuned_prompt()
+
+    assert prompt_from_dict(json.loads(json.dumps(prompt.as_dict()))) == prompt
+    assert prompt_from_dict(json.loads(json.dumps(prompt.as_dict()))).voiced
+    assert prompt.digest() != few_shot_prompt().digest()
+
+
+def test_answer_parts_are_a_label_and_what_follows_it_on_the_line():
+    words = Copy(("Tea is ready",), ("A pot for two.",), "Pour a cup", ("#tea", "#pot"))
+    parts = tuned_prompt().answer_parts(words, channel("instagram"))
+
+    assert parts == [
+        ("Headline:", " Tea is ready"),
+        ("Text:", " A pot for two."),
+        ("Next:", " Pour a cup"),
+        ("Tags: #", "tea #pot"),
+    ]
+
+
+def test_a_field_without_words_has_no_part_and_no_label():
+    words = Copy(("Tea is ready",), ("A pot for two.",), "", ())
+
+    assert [label for label, _ in tuned_prompt().answer_parts(words, channel("instagram"))] == ["Headline:", "Text:"]
+
+
+def test_answer_is_its_parts_line_by_line():
+    words = Copy((), ("A pot for two.",), "Pour a cup", ("#tea",))
+
+    assert tuned_prompt().answer(words, channel("x")) == "Text: A pot for two.\nNext: Pour a cup\nTags: #tea\n"

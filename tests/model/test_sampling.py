@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model.sampling import Sampling, sample
+from model.sampling import Sampling, log_probabilities, sample
 
 FREE = Sampling(temperature=1.0, top_k=50, top_p=1.0, presence_penalty=0.0)
 
@@ -72,3 +72,10 @@ def test_the_presence_penalty_lowers_what_was_seen():
 
     assert draw([[1.5, 1.0]], penalty, seen=seen).tolist() == [1]
     assert draw([[2.5, 1.0]], penalty, seen=seen).tolist() == [0]
+
+
+def test_log_probabilities_are_those_of_the_softmax():
+    logits = np.log(np.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]], np.float32))
+    likely = log_probabilities(logits + 50, np.array([1, 2]))
+
+    assert np.exp(likely) == pytest.approx([0.3, 0.8], rel=1e-4)
