@@ -16,11 +16,12 @@ from model.channel import ChannelSpec
 from model.creative import Copy, Creative
 from model.layout import Brand, LayoutError, render_png, render_svg
 from model.product import Product
+from model.prompt import VOICES
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
-Settings = tuple[str, str, str, str, int, int]
-"""What decides a creative: sku, channel, product digest, bundle digest, candidates, seed."""
+Settings = tuple[str, str, str, str, str, int, int]
+"""What decides a creative: sku, channel, voice, product digest, bundle digest, candidates, seed."""
 
 
 class BundleFacts(Protocol):
@@ -36,7 +37,9 @@ class WritesAds(Protocol):
     @property
     def bundle(self) -> BundleFacts: ...
 
-    def write(self, product: Product, spec: ChannelSpec, *, candidates: int = 4, seed: int = 0) -> tuple[Creative, ...]:
+    def write(
+        self, product: Product, spec: ChannelSpec, *, voice: str, candidates: int, seed: int
+    ) -> tuple[Creative, ...]:
         """Best first."""
 
 
@@ -46,6 +49,7 @@ class Task:
 
     product: Product
     spec: ChannelSpec
+    voice: str = VOICES[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ def settings_of(record: Record) -> Settings:
     return (
         record["sku"],
         record["channel"],
+        passport.get("voice", ""),
         passport.get("product_digest", ""),
         passport.get("bundle_digest", ""),
         passport.get("candidates", -1),
@@ -90,8 +95,8 @@ def settings_of(record: Record) -> Settings:
 
 def settings_for(task: Task, bundle_digest: str, decoding: Decoding) -> Settings:
     """What would decide this task's creative."""
-    product = task.product
-    return (product.sku, task.spec.name, product.digest(), bundle_digest, decoding.candidates, decoding.seed)
+    product, digest = task.product, task.product.digest()
+    return (product.sku, task.spec.name, task.voice, digest, bundle_digest, decoding.candidates, decoding.seed)
 
 
 def still_to_write(
@@ -125,7 +130,9 @@ def run(
     """
     with WholeLines(folder.creatives) as lines:
         for task in tasks:
-            written = writer.write(task.product, task.spec, candidates=decoding.candidates, seed=decoding.seed)
+            written = writer.write(
+                task.product, task.spec, voice=task.voice, candidates=decoding.candidates, seed=decoding.seed
+            )
             best = written[0]
             images = _draw(best, task, folder, drawing, outcome)
             record = _record(best, task.product, images)

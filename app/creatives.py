@@ -101,7 +101,7 @@ async def write_creatives(order: CreativesRequest, parts: PartsOfApp) -> Creativ
     product = _product(order.product)
     specs = tuple(channel(name) for name in order.channels)
     with studio_problems():
-        written = await parts.studio.write(Commission(product, specs, order.candidates, order.seed))
+        written = await parts.studio.write(Commission(product, specs, order.voice, order.candidates, order.seed))
     chosen = [creative for ranked in written for creative in ranked[: order.return_candidates]]
     for creative in chosen:
         parts.recent.put(creative, product)
@@ -234,7 +234,8 @@ def _kept(parts: Parts, creative_id: str) -> KeptCreative:
     kept = parts.recent.get(creative_id)
     if kept is None:
         detail = (
-            "Send the request that wrote it again: the same product, channel, candidates and seed give the same id. "
+            "Send the request that wrote it again: the same product, channel, voice, candidates and seed give "
+            "the same id. "
             f"Only the latest {parts.settings.creatives_kept_max:,} creatives are kept, and none over a restart."
         )
         raise Problem(ProblemKind.CREATIVE_NOT_FOUND, detail)

@@ -22,7 +22,6 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.resources import as_file, files
-from itertools import cycle
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,9 +30,10 @@ from app.batch_run import Decoding, Drawing, Outcome, Task, WritesAds
 from app.cli import CommandParser
 from app.generate import default_bundle, finish, open_bundle, rows_of
 from app.run_folder import Record, RunFolder, json_lines, write_whole
-from app.summary import summarise
+from app.summary import summarise, voice_of
 from model.catalogue import Catalogue, read_catalogue
 from model.channel import channels
+from model.prompt import VOICES
 from model.validity import FINDINGS
 
 READY_SECONDS_MAX = 60.0
@@ -49,10 +49,11 @@ REQUEST: dict[str, Any] = {
     "product": {
         "sku": "DEMO-1",
         "title": "Gooseneck kettle Loch, 1.2 l",
-        "description": "1,000 W. Temperature in 1-degree steps from 40 to 100. Brushed steel. Base 15 cm.",
+        "description": "Brushed steel, 1,000 W. Temperature set in 1-degree steps, from 40 to 100 °C. Base 15 cm.",
         "category": "Kitchen",
     },
     "channels": ["instagram"],
+    "voice": "playful",
     "candidates": 4,
     "seed": 7,
 }
@@ -102,8 +103,13 @@ def step(what: str) -> Iterator[None]:
 
 
 def rotating_tasks(catalogue: Catalogue, products: int) -> list[Task]:
-    """The first products of the catalogue, each on the next channel in turn."""
-    return [Task(product, spec) for product, spec in zip(catalogue.products[:products], cycle(channels().values()))]
+    """The first products of the catalogue, each on the next channel in turn, and every channel in all the voices."""
+    specs = tuple(channels().values())
+    # With each round of the channels the voices move on by one: six channels and three voices would stay paired.
+    return [
+        Task(product, specs[place % len(specs)], VOICES[(place + place // len(specs)) % len(VOICES)])
+        for place, product in enumerate(catalogue.products[:products])
+    ]
 
 
 def write(tasks: Sequence[Task], writer: WritesAds, folder: RunFolder, catalogue: Catalogue) -> None:
@@ -145,7 +151,7 @@ def as_text(record: Record) -> str:
     rows += [("call to action", record["call_to_action"]), ("hashtags", " ".join(record["hashtags"]))]
     rows += [("validity", f"{record['validity']:.2f}")]
     rows += [("finding", f"{FINDINGS[finding['kind']]} ({finding['detail']})") for finding in record["findings"]]
-    lines = [f"{record['product']['title']}  [{title}]"]
+    lines = [f"{record['product']['title']}  [{title}, {voice_of(record)}]"]
     for label, text in rows:
         if text:
             start = f"  {label:<{LABEL_WIDTH - 2}}"

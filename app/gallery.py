@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from app.run_folder import Record, RunFolder
-from app.summary import Summary
+from app.summary import Summary, voice_of
 from model.channel import channels
 from model.validity import FINDINGS
 
@@ -108,8 +108,10 @@ def _lead(records: Sequence[Record], summary: Summary) -> str:
     products = _counted(len({record["sku"] for record in records}), "product")
     spread = _counted(len({record["channel"] for record in records}), "channel")
     creatives = _counted(len(records), "creative")
+    named = [voice for voice in summary.voices if voice]
+    voices = f" in the {_listed(named)} voice{'s' if len(named) > 1 else ''}" if named else ""
     how = f"each the best of {summary.candidates}, written with seed {summary.seed}"
-    return f"{creatives} for {products} on {spread}, {how}."
+    return f"{creatives} for {products} on {spread}{voices}, {how}."
 
 
 def _figures(summary: Summary) -> str:
@@ -198,7 +200,7 @@ def _picture(record: Record, address: str) -> str:
 def _words_of(record: Record) -> str:
     title = record.get("product", {}).get("title", record["sku"])
     parts = [
-        f'<p class="meta"><span>{escape(_channel_title(record["channel"]))}</span>',
+        f'<p class="meta"><span>{escape(_where_and_how(record))}</span>',
         f"<span>{escape(record['sku'])}</span></p>",
     ]
     # A channel without headlines still needs a heading for those who listen; it is not part of the ad.
@@ -263,12 +265,21 @@ def _channel_title(name: str) -> str:
     return channels()[name].title if name in channels() else name
 
 
+def _where_and_how(record: Record) -> str:
+    """Channel and voice, as a card names them."""
+    return ", ".join(filter(None, (_channel_title(record["channel"]), voice_of(record))))
+
+
 def _words(kind: str) -> str:
     return kind.replace("_", " ").capitalize()
 
 
 def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _percent(share: float | None) -> str:

@@ -29,6 +29,7 @@ from model.catalogue import Catalogue, read_catalogue
 from model.channel import ChannelSpec, UnknownChannelError, channel, channels
 from model.layout import Brand
 from model.product import Product
+from model.prompt import VOICES
 from model.writer import open_writer as open_real_writer
 
 CANDIDATES_MAX = 32
@@ -63,7 +64,8 @@ def main(argv: Sequence[str] | None = None, *, open_writer: OpenWriter | None = 
     folder.prepare()
     _refuse_to_mix(folder, arguments)
     write_whole(folder.rejected, json_lines(rejected_rows(catalogue)))
-    tasks = [Task(product, spec) for product in _selected(catalogue, arguments) for spec in arguments.channel]
+    products, voice = _selected(catalogue, arguments), arguments.voice
+    tasks = [Task(product, spec, voice) for product in products for spec in arguments.channel]
     writer = (open_writer or open_bundle)(arguments.bundle or default_bundle(), arguments.threads)
     if arguments.force and (earlier := folder.set_aside()):
         print(f"earlier creatives moved to {earlier}")
@@ -247,6 +249,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
 
 def _add_writing(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how they are written")
+    group.add_argument("--voice", choices=VOICES, default=VOICES[0], help="how the brand sounds (default: %(default)s)")
     group.add_argument(
         "--candidates",
         type=_integer(1, CANDIDATES_MAX),

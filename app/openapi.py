@@ -44,7 +44,7 @@ REQUEST_EXAMPLES: dict[str, Any] = {
         },
     },
     "every_option": {
-        "summary": "Two channels, the best two of eight candidates, own colours",
+        "summary": "Two channels in a playful voice, the best two of eight candidates, own colours",
         "value": {
             "product": {
                 "sku": "PUDDLE",
@@ -57,6 +57,7 @@ REQUEST_EXAMPLES: dict[str, Any] = {
                 "attributes": {"Back length": "20 to 60 cm"},
             },
             "channels": ["google_rsa", "instagram"],
+            "voice": "playful",
             "candidates": 8,
             "return_candidates": 2,
             "seed": 7,
@@ -66,7 +67,7 @@ REQUEST_EXAMPLES: dict[str, Any] = {
 }
 
 CREATIVE_EXAMPLE: dict[str, Any] = {
-    "id": "cr_22e130d2a452fb29f34d",
+    "id": "cr_f03e4e56d1774f5aaa31",
     "sku": "LOCH-12",
     "channel": "instagram",
     "headline": "Set it to the degree",
@@ -83,6 +84,7 @@ CREATIVE_EXAMPLE: dict[str, Any] = {
         "prompt_digest": "9c1185a5c5e9fc54612808977ee8f548b2258d31c3a1d0e6f7b8a9c0d1e2f304",
         "product_digest": "4e07408562bedb8b60ce05c1decfe3ad16b72230967de01f640b7e4729b49fce",
         "seed": 0,
+        "voice": "plain",
         "candidates": 4,
         "decoding": {"temperature": 0.8, "top_k": 40},
         "validity_version": "1",
@@ -94,8 +96,8 @@ CREATIVE_EXAMPLE: dict[str, Any] = {
     "images": [
         {
             "size": size,
-            "svg": f"/v1/creatives/cr_22e130d2a452fb29f34d/image.svg?size={size}",
-            "png": f"/v1/creatives/cr_22e130d2a452fb29f34d/image.png?size={size}",
+            "svg": f"/v1/creatives/cr_f03e4e56d1774f5aaa31/image.svg?size={size}",
+            "png": f"/v1/creatives/cr_f03e4e56d1774f5aaa31/image.png?size={size}",
         }
         for size in ("1080x1080", "1080x1920")
     ],

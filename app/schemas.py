@@ -9,12 +9,21 @@ from __future__ import annotations
 import unicodedata
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from model.channel import ChannelSpec, channels
-from model.product import ATTRIBUTE_CHARS_MAX, ATTRIBUTE_NAME_CHARS_MAX, ATTRIBUTES_MAX, CHARS_MAX
+from model.product import ATTRIBUTE_CHARS_MAX, ATTRIBUTE_NAME_CHARS_MAX, ATTRIBUTES_MAX, CHARS_MAX, TITLE_CHARS_MAX
+from model.prompt import VOICES
 
 CANDIDATES_MAX = 32
 SEED_MAX = 2**32 - 1
@@ -37,6 +46,12 @@ def _known_channel(name: str) -> str:
     return name
 
 
+def _known_voice(name: str) -> str:
+    if name not in VOICES:
+        raise ValueError(f"Choose from {', '.join(VOICES)}.")
+    return name
+
+
 class _ChannelEnum:
     """Puts the names of data/channels.toml into the schema when the document is made, not when this is imported."""
 
@@ -46,6 +61,7 @@ class _ChannelEnum:
 
 Text = Annotated[str, AfterValidator(_without_controls)]
 ChannelName = Annotated[str, AfterValidator(_known_channel), _ChannelEnum()]
+Voice = Annotated[str, AfterValidator(_known_voice), WithJsonSchema({"type": "string", "enum": list(VOICES)})]
 Colour = Annotated[str, Field(pattern=COLOUR_PATTERN, examples=["#0a3d62"])]
 Size = Annotated[str, Field(description="Width x height in pixels.", examples=["1080x1080"])]
 
@@ -70,7 +86,7 @@ class ProductIn(_Sent):
     )
     title: Text = Field(
         min_length=1,
-        description=f"At most {CHARS_MAX['title']:,} characters without HTML; at least one letter or digit.",
+        description=f"At most {TITLE_CHARS_MAX:,} characters without HTML; at least one letter or digit.",
     )
     description: Text = Field(
         default="", description=f"Plain text or HTML; at most {CHARS_MAX['description']:,} characters without HTML."
@@ -111,6 +127,10 @@ class CreativesRequest(_Sent):
     product: ProductIn
     channels: list[ChannelName] = Field(
         min_length=1, max_length=20, description="Each at most once; the creatives come back in this order."
+    )
+    voice: Voice = Field(
+        default=VOICES[0],
+        description="How the brand sounds: plain states, playful smiles, premium takes its time. The facts stay.",
     )
     candidates: int = Field(
         default=4,
@@ -167,6 +187,7 @@ class PassportOut(BaseModel):
     prompt_digest: str
     product_digest: str
     seed: int
+    voice: Voice
     candidates: int
     decoding: dict[str, float | int]
     validity_version: str

@@ -1,7 +1,7 @@
 """
-The command `adloom serve`: read the environment, open the port and the bundle, run until told to stop.
+Serve creatives over HTTP until stopped, with a reference at /docs.
 
-Knows no routes; those are composed in main.py.
+Reads the environment and opens port and bundle; knows no routes, those are composed in main.py.
 """
 
 from __future__ import annotations

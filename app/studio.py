@@ -49,6 +49,7 @@ class WritesCreatives(Protocol):
         product: Product,
         spec: ChannelSpec,
         *,
+        voice: str,
         candidates: int,
         seed: int,
         cancelled: Callable[[], bool],
@@ -87,6 +88,7 @@ class Commission:
 
     product: Product
     specs: tuple[ChannelSpec, ...]
+    voice: str
     candidates: int
     seed: int
 
@@ -246,7 +248,12 @@ class Studio:
         order = job.commission
         try:
             return self._writer.write(
-                order.product, spec, candidates=order.candidates, seed=order.seed, cancelled=cancelled
+                order.product,
+                spec,
+                voice=order.voice,
+                candidates=order.candidates,
+                seed=order.seed,
+                cancelled=cancelled,
             )
         except CancelledError:
             raise DeadlineError from None

@@ -46,6 +46,7 @@ class Summary:
     findings: Mapping[str, int]
     """How often each kind occurs, most frequent first."""
     channels: Mapping[str, int]
+    voices: Mapping[str, int]
     seconds: float
     creatives_per_second: float
     complete: bool
@@ -82,6 +83,7 @@ def summarise(
         structure_share=_share_without(kinds, STRUCTURAL),
         findings=dict(Counter(kind for found in kinds for kind in found).most_common()),
         channels=dict(Counter(record["channel"] for record in records)),
+        voices=dict(Counter(voice_of(record) for record in records)),
         seconds=round(seconds, 3),
         creatives_per_second=round(written / seconds, 3) if seconds else 0.0,
         complete=complete,
@@ -89,6 +91,11 @@ def summarise(
         candidates=candidates,
         seed=seed,
     )
+
+
+def voice_of(record: Record) -> str:
+    """The brand voice it was written in; "" for a line from before there were voices."""
+    return str(record.get("passport", {}).get("voice", ""))
 
 
 def _share_without(kinds: Sequence[Iterable[str]], unwanted: Iterable[str]) -> float | None:

@@ -16,6 +16,7 @@ from typing import Any
 from model.channel import ChannelSpec, FieldSpec
 from model.creative import Copy, Creative, Finding, Passport, creative_id
 from model.product import Product
+from model.prompt import VOICES
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +53,14 @@ class FakeWriter:
     Repeats the product's own words, so its creatives are grounded and depend on product, channel and seed alone.
 
     `findings` are attached to every creative; `seconds` are slept for every call, to be interrupted in; `fail_sku`
-    makes that product raise RuntimeError. `calls` counts what was asked, as (sku, channel, candidates, seed).
+    makes that product raise RuntimeError. `calls` counts what was asked, as (sku, channel, voice, candidates, seed).
     """
 
     def __init__(
         self, *, findings: tuple[Finding, ...] = (), digest: str = "f" * 64, seconds: float = 0.0, fail_sku: str = ""
     ) -> None:
         self.bundle = FakeBundle(digest)
-        self.calls: list[tuple[str, str, int, int]] = []
+        self.calls: list[tuple[str, str, str, int, int]] = []
         self._findings = findings
         self._seconds = seconds
         self._fail_sku = fail_sku
@@ -69,19 +70,22 @@ class FakeWriter:
         product: Product,
         spec: ChannelSpec,
         *,
+        voice: str = VOICES[0],
         candidates: int = 4,
         seed: int = 0,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> tuple[Creative, ...]:
         """`candidates` creatives with falling validity, best first."""
-        self.calls.append((product.sku, spec.name, candidates, seed))
+        self.calls.append((product.sku, spec.name, voice, candidates, seed))
         if product.sku == self._fail_sku:
             raise RuntimeError(f"the fake writer was told to fail on {product.sku}")
         if self._seconds:
             time.sleep(self._seconds)
-        return tuple(self._creative(product, spec, rank, candidates, seed) for rank in range(candidates))
+        return tuple(self._creative(product, spec, voice, rank, candidates, seed) for rank in range(candidates))
 
-    def _creative(self, product: Product, spec: ChannelSpec, rank: int, candidates: int, seed: int) -> Creative:
+    def _creative(
+        self, product: Product, spec: ChannelSpec, voice: str, rank: int, candidates: int, seed: int
+    ) -> Creative:
         call = _texts(product, spec.field("call_to_action"), seed + rank)
         words = Copy(
             headlines=_texts(product, spec.field("headline"), seed + rank),
@@ -94,6 +98,7 @@ class FakeWriter:
             prompt_digest=hashlib.sha256(b"fake prompt").hexdigest(),
             product_digest=product.digest(),
             seed=seed,
+            voice=voice,
             candidates=candidates,
             decoding={"temperature": 0.0, "rank": rank},
             validity_version="fake",

@@ -22,6 +22,7 @@ from model.channel import ChannelSpec
 from model.creative import Creative
 from model.engine import CancelledError
 from model.product import Product
+from model.prompt import VOICES
 from tests.fakes import FakeWriter
 
 WAIT_SECONDS_MAX = 10.0
@@ -44,19 +45,22 @@ class ServiceWriter(FakeWriter):
         product: Product,
         spec: ChannelSpec,
         *,
+        voice: str = VOICES[0],
         candidates: int = 4,
         seed: int = 0,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> tuple[Creative, ...]:
         """What `words` gives, unless it has been cancelled by then."""
-        written = self.words(product, spec, candidates, seed)
+        written = self.words(product, spec, voice, candidates, seed)
         if cancelled():
             raise CancelledError
         return written
 
-    def words(self, product: Product, spec: ChannelSpec, candidates: int, seed: int) -> tuple[Creative, ...]:
+    def words(
+        self, product: Product, spec: ChannelSpec, voice: str, candidates: int, seed: int
+    ) -> tuple[Creative, ...]:
         """For subclasses to change."""
-        return super().write(product, spec, candidates=candidates, seed=seed)
+        return super().write(product, spec, voice=voice, candidates=candidates, seed=seed)
 
 
 class GatedWriter(ServiceWriter):
@@ -67,18 +71,22 @@ class GatedWriter(ServiceWriter):
         self.begun = threading.Event()
         self.gate = threading.Event()
 
-    def words(self, product: Product, spec: ChannelSpec, candidates: int, seed: int) -> tuple[Creative, ...]:
+    def words(
+        self, product: Product, spec: ChannelSpec, voice: str, candidates: int, seed: int
+    ) -> tuple[Creative, ...]:
         self.begun.set()
         if not self.gate.wait(WAIT_SECONDS_MAX):
             raise TimeoutError("the test never opened the gate")
-        return super().words(product, spec, candidates, seed)
+        return super().words(product, spec, voice, candidates, seed)
 
 
 class DyingWriter(GatedWriter):
     """Takes its thread with it once the gate is open, as an error of the interpreter would."""
 
-    def words(self, product: Product, spec: ChannelSpec, candidates: int, seed: int) -> tuple[Creative, ...]:
-        super().words(product, spec, candidates, seed)
+    def words(
+        self, product: Product, spec: ChannelSpec, voice: str, candidates: int, seed: int
+    ) -> tuple[Creative, ...]:
+        super().words(product, spec, voice, candidates, seed)
         raise SystemExit("the writer is gone")
 
 

@@ -85,6 +85,8 @@ async def test_a_whole_surrogate_pair_is_a_character() -> None:
         ({"candidates": 4.0}, "#/candidates"),
         ({"candidates": True}, "#/candidates"),
         ({"candidates": 2, "return_candidates": 3}, "#"),
+        ({"voice": "shouting"}, "#/voice"),
+        ({"voice": None}, "#/voice"),
         ({"seed": -1}, "#/seed"),
         ({"seed": 2**32}, "#/seed"),
         ({"brand_colours": {"background": "red", "foreground": "#fff000", "accent": "#000000"}},
@@ -125,6 +127,16 @@ async def test_an_unknown_channel_is_answered_with_those_that_exist() -> None:
 
     assert "google_rsa, instagram" in detail
     assert "myspace" not in answer.text
+
+
+async def test_an_unknown_voice_is_answered_with_those_that_exist() -> None:
+    async with service() as client:
+        answer = await client.post("/v1/creatives", json=order(voice="hunter2"))
+
+    assert problem_of(answer, ProblemKind.INVALID_REQUEST)["errors"][0]["detail"].endswith(
+        "Choose from plain, playful, premium."
+    )
+    assert "hunter2" not in answer.text
 
 
 async def test_what_was_sent_does_not_come_back_in_an_error() -> None:

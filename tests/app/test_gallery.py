@@ -48,10 +48,10 @@ class Page(HTMLParser):
         return [found for name, found in self.tags if name == tag and attributes.items() <= found.items()]
 
 
-def fill(folder, product, channel_name, findings=CLEAN):
+def fill(folder, product, channel_name, findings=CLEAN, voice="plain"):
     folder.prepare()
     batch_run.run(
-        [Task(product, channel(channel_name))],
+        [Task(product, channel(channel_name), voice)],
         FakeWriter(findings=findings),
         folder,
         decoding=Decoding(),
@@ -133,6 +133,27 @@ def test_nothing_is_fetched_from_elsewhere(folder):
     addresses = [value for _, found in page.tags for name, value in found.items() if name in ("src", "href")]
     assert addresses
     assert all(address.startswith(("data:", "#")) for address in addresses)
+
+
+def test_a_card_names_its_voice_and_the_head_names_them_all(folder):
+    for voice in ("premium", "plain", "playful"):
+        fill(folder, PLAIN, "instagram", voice=voice)
+
+    page = Page(page_of(folder))
+    assert "3 creatives for 1 product on 1 channel in the premium, plain and playful voices, each" in page.text
+    for voice in ("premium", "plain", "playful"):
+        assert f"Instagram feed ad, {voice}" in page.text
+
+
+def test_a_line_from_before_there_were_voices_is_shown_without_one(folder):
+    fill(folder, PLAIN, "instagram")
+    [record] = folder.records()
+    del record["passport"]["voice"]
+    folder.creatives.write_text(json.dumps(record) + "\n")
+
+    page = Page(page_of(folder))
+    assert "1 creative for 1 product on 1 channel, each the best of 4" in page.text
+    assert "Instagram feed adBOWL" in page.text
 
 
 def test_a_run_cut_short_and_rejected_rows_are_said(folder):

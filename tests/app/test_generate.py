@@ -16,11 +16,12 @@ import sys
 
 import pytest
 
-from app import generate
+from app import cli, generate
 from app.batch_run import PICTURE_SUFFIXES
 from app.cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, guarded
 from app.progress import progress_on
 from app.run_folder import RunFolder, RunFolderError, WholeLines
+from model.bundle import FILES, seal
 from model.channel import channels
 from model.creative import Finding
 from tests.fakes import FakeWriter
@@ -190,6 +191,7 @@ def test_a_catalogue_of_bad_rows_alone_writes_nothing_and_says_why(catalogue, ou
         (["--channel", "x", "--candidates", "0"], "argument --candidates: 0 is not a number from 1 to 32"),
         (["--channel", "x", "--candidates", "33"], "argument --candidates: 33 is not a number from 1 to 32"),
         (["--channel", "x", "--candidates", "1000"], "argument --candidates: 1000 is not a number from 1 to 32"),
+        (["--channel", "x", "--voice", "loud"], "invalid choice: 'loud' (choose from 'plain', 'playful', 'premium')"),
         (["--channel", "x", "--limit", "0"], "argument --limit: 0 is not a number of at least 1"),
         (["--channel", "x", "--brand-colours", "red"], "'red' is not three colours"),
         (["--channel", "x", "--columns", "title"], "'title' is not of the form"),
@@ -208,13 +210,34 @@ def test_wrong_usage_is_one_line_and_exit_2(catalogue, out, capsys, options, sai
     assert not out.path.exists()
 
 
+@pytest.mark.parametrize(("options", "voice"), [([], "plain"), (["--voice", "playful"], "playful")])
+def test_the_voice_reaches_the_writer_the_passport_the_summary_and_the_gallery(catalogue, out, options, voice):
+    writer = FakeWriter()
+    run(catalogue, "--channel", "x", "--out", out.path, "--no-png", *options, writer=writer)
+
+    assert {call[2] for call in writer.calls} == {voice}
+    assert {record["passport"]["voice"] for record in out.records()} == {voice}
+    assert json.loads(out.summary.read_text())["voices"] == {voice: 3}
+    assert f"in the {voice} voice, each the best of 4" in out.gallery.read_text()
+    assert out.gallery.read_text().count(f"<span>X post, {voice}</span>") == 3
+
+
+def test_resume_of_the_same_voice_writes_nothing_again(catalogue, out):
+    run(catalogue, "--channel", "x", "--out", out.path, "--no-png", "--voice", "premium")
+    writer = FakeWriter()
+    options = ["--no-png", "--voice", "premium", "--resume"]
+
+    assert run(catalogue, "--channel", "x", "--out", out.path, *options, writer=writer) == 0
+    assert writer.calls == []
+
+
 @pytest.mark.parametrize("candidates", [1, 32])
 def test_the_bounds_of_candidates_are_allowed(catalogue, out, candidates):
     writer = FakeWriter()
     status = run(catalogue, "--channel", "x", "--out", out.path, "--no-png", "--candidates", candidates, writer=writer)
 
     assert status == 0
-    assert {call[2] for call in writer.calls} == {candidates}
+    assert {call[3] for call in writer.calls} == {candidates}
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\x00\x01\x02\x03" * 100, b"colour,size\nblue,3\n"])
@@ -270,7 +293,13 @@ def test_resume_writes_only_what_is_missing(catalogue, out):
 
 
 @pytest.mark.parametrize(
-    ("options", "digest"), [(["--seed", 1], "f" * 64), (["--candidates", 2], "f" * 64), ([], "e" * 64)]
+    ("options", "digest"),
+    [
+        (["--seed", 1], "f" * 64),
+        (["--candidates", 2], "f" * 64),
+        (["--voice", "premium"], "f" * 64),
+        ([], "e" * 64),
+    ],
 )
 def test_resume_does_not_take_other_settings_for_done(catalogue, out, options, digest):
     run(catalogue, "--channel", "x", "--out", out.path, "--no-png", "--limit", 1)
@@ -392,6 +421,56 @@ def test_brand_colours_reach_the_picture(catalogue, out):
     run(catalogue, "--channel", "x", "--out", out.path, "--limit", 1, "--brand-colours", "#123456,#ffffff,#ffcc00")
 
     assert "#123456" in (out.path / out.records()[0]["images"][0]["svg"]).read_text()
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("GOOD,Blue ceramic bowl,\nGOOD,Beech step stool,\n", "GOOD"),
+        (f"LONG,Blue ceramic bowl,{'x' * 2**20}\n", "description"),
+        ("EMOJI,😀🎉,\n", "has no letter or digit"),
+    ],
+    ids=["duplicate sku", "a megabyte of description", "only emoji"],
+)
+def test_a_row_that_cannot_be_read_fails_a_strict_run_and_says_where_and_why(tmp_path, out, capsys, row, said):
+    catalogue = tmp_path / "rows.csv"
+    catalogue.write_text(f"sku,title,description\nFIRST,Bike light set,80 lumen front.\n{row}")
+
+    assert run(catalogue, "--channel", "x", "--out", out.path, "--no-png", "--strict") == EXIT_FAILED
+    [rejected] = [json.loads(line) for line in out.rejected.read_text().splitlines()]
+    line_of_the_bad_row = 2 + row.count("\n")
+    assert rejected["line"] == line_of_the_bad_row
+    assert said in f"{rejected['column']} {rejected['reason']}"
+    assert f"rejected    1 rows, the first at line {line_of_the_bad_row}" in capsys.readouterr().out
+    assert len(out.records()) == 1 + row.startswith("GOOD")
+
+
+@pytest.fixture
+def cut_short_bundle(tmp_path):
+    """A sealed bundle whose weights lost their last byte since."""
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    for name in FILES:
+        (folder / name).write_bytes(b"not read before it is verified")
+    seal(folder, name="cut", base="none", scheme="none", prompt_digest="", measured={}, built_with={})
+    os.truncate(folder / "model.onnx.data", (folder / "model.onnx.data").stat().st_size - 1)
+    return folder
+
+
+@pytest.mark.parametrize("command", ["generate", "serve", "demo"])
+def test_a_bundle_cut_short_is_refused_by_the_name_of_its_file(cut_short_bundle, catalogue, out, capsys, command):
+    options = {
+        "generate": [catalogue, "--channel", "x", "--out", out.path],
+        "serve": ["--port", 0],
+        "demo": ["--out", out.path],
+    }
+    arguments = [str(part) for part in (command, *options[command], "--bundle", cut_short_bundle)]
+
+    assert cli.main(arguments) == EXIT_FAILED
+    err = capsys.readouterr().err
+    assert f"{cut_short_bundle / 'model.onnx.data'} has 29 bytes instead of 30" in err
+    assert err.count("\n") == 1
+    assert not out.creatives.exists()
 
 
 def test_columns_may_be_named(tmp_path, out):

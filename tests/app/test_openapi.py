@@ -17,15 +17,18 @@ from app.strict_json import StrictJsonRoute
 from model.channel import ChannelSpec, channel, channels
 from model.creative import Copy, Creative, Passport, creative_id
 from model.product import Product
+from model.prompt import VOICES
 from tests.app.service_client import ServiceWriter, order, service
 
 
 class ExampleWriter(ServiceWriter):
     """Writes the creative that the document shows, for every product of its channel."""
 
-    def words(self, product: Product, spec: ChannelSpec, candidates: int, seed: int) -> tuple[Creative, ...]:
+    def words(
+        self, product: Product, spec: ChannelSpec, voice: str, candidates: int, seed: int
+    ) -> tuple[Creative, ...]:
         if spec.name != CREATIVE_EXAMPLE["channel"]:
-            return super().words(product, spec, candidates, seed)
+            return super().words(product, spec, voice, candidates, seed)
         return (example_creative(),) * candidates
 
 
@@ -156,6 +159,8 @@ def test_an_example_that_does_not_fit_would_be_noticed() -> None:
         {"candidates": 0},
         {"candidates": 33},
         {"seed": 2**32},
+        {"voice": "Plain"},
+        {"voice": ""},
         {"product": {"title": ""}},
         {"product": {"price": "1" * 51}},
         {"unknown": 1},
@@ -225,6 +230,14 @@ def test_the_channels_of_the_document_are_those_of_the_catalogue_of_channels() -
     items = document()["components"]["schemas"]["CreativesRequest"]["properties"]["channels"]["items"]
 
     assert items["enum"] == list(channels())
+
+
+def test_the_voices_of_the_document_are_those_of_the_model_and_the_first_is_the_default() -> None:
+    schemas = document()["components"]["schemas"]
+    sent, answered = (schemas[name]["properties"]["voice"] for name in ("CreativesRequest", "PassportOut"))
+
+    assert sent["enum"] == answered["enum"] == list(VOICES)
+    assert sent["default"] == VOICES[0]
 
 
 def test_frameworks_own_error_models_are_not_in_the_document() -> None:

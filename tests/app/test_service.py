@@ -14,6 +14,7 @@ import pytest
 import app.pictures
 from app.request_log import JsonFormatter
 from model.channel import channel, channels
+from model.prompt import VOICES
 from tests.app.service_client import WAIT_SECONDS_MAX, ServiceWriter, order, service
 
 pytestmark = pytest.mark.anyio
@@ -27,13 +28,16 @@ async def test_one_creative_comes_back_for_each_channel_in_the_order_of_the_requ
     assert [creative["channel"] for creative in answer.json()["creatives"]] == ["x", "instagram", "google_rsa"]
 
 
-async def test_candidates_and_seed_reach_the_writer_and_default_to_4_and_0() -> None:
+async def test_voice_candidates_and_seed_reach_the_writer_and_default_to_plain_4_and_0() -> None:
     writer = ServiceWriter()
     async with service(writer) as client:
         await client.post("/v1/creatives", json=order())
-        await client.post("/v1/creatives", json=order(candidates=32, seed=2**32 - 1))
+        await client.post("/v1/creatives", json=order(voice="premium", candidates=32, seed=2**32 - 1))
 
-    assert writer.calls == [("BOWL", "instagram", 4, 0), ("BOWL", "instagram", 32, 2**32 - 1)]
+    assert writer.calls == [
+        ("BOWL", "instagram", "plain", 4, 0),
+        ("BOWL", "instagram", "premium", 32, 2**32 - 1),
+    ]
 
 
 async def test_as_many_ranked_candidates_come_back_as_were_asked_for() -> None:
@@ -52,6 +56,15 @@ async def test_the_answer_names_the_seed_that_was_used() -> None:
 
     assert default.json()["creatives"][0]["passport"]["seed"] == 0
     assert chosen.json()["creatives"][0]["passport"]["seed"] == 7
+
+
+async def test_the_answer_names_the_voice_it_was_written_in_and_each_voice_has_its_own_id() -> None:
+    async with service() as client:
+        answers = [await client.post("/v1/creatives", json=order(voice=voice)) for voice in VOICES]
+    creatives = [answer.json()["creatives"][0] for answer in answers]
+
+    assert [creative["passport"]["voice"] for creative in creatives] == list(VOICES)
+    assert len({creative["id"] for creative in creatives}) == len(VOICES)
 
 
 async def test_the_same_request_gives_the_same_answer() -> None:

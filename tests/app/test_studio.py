@@ -25,7 +25,7 @@ from tests.app.service_client import (
 
 pytestmark = pytest.mark.anyio
 
-COMMISSION = Commission(Product("BOWL", "Blue ceramic bowl"), (channel("x"), channel("instagram")), 1, 0)
+COMMISSION = Commission(Product("BOWL", "Blue ceramic bowl"), (channel("x"), channel("instagram")), "plain", 1, 0)
 
 
 async def until_begun(writer: GatedWriter) -> None:

@@ -10,26 +10,23 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from app.demo import REQUEST
 from app.run_folder import RunFolder
+from model.prompt import VOICES
+from tests.e2e.command import ROOT, adloom, environment
 from tests.e2e.test_gallery_browser import chromium, decode_pictures, open_page
 
 pytestmark = pytest.mark.e2e
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 DEMO_SECONDS_MAX = 600
 
 
 def command(bundle, *options):
-    return [sys.executable, "-m", "app.cli", "demo", "--bundle", str(bundle), *map(str, options)]
-
-
-def environment():
-    return {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", "")))}
+    return adloom("demo", "--bundle", bundle, *options)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +51,10 @@ def test_the_demo_writes_twelve_creatives_and_says_how_long_each_step_took(demo)
 
     assert done.returncode == 0, done.stderr
     assert len(folder.records()) >= 12
-    assert len({record["channel"] for record in folder.records()}) == 6
+    shown = {(record["channel"], record["passport"]["voice"]) for record in folder.records()}
+    assert len({channel for channel, _ in shown}) == 6
+    assert {voice for _, voice in shown} == set(VOICES)
+    assert len(shown) == 12
     for record in folder.records():
         assert record["product"]["title"] in done.stdout
     assert re.search(r"^Wrote and drew 12 creatives \.\.\. \d+\.\d s$", done.stdout, re.MULTILINE)
@@ -69,6 +69,7 @@ def test_the_demo_asks_the_service_as_its_curl_line_would(demo):
     [creative] = answer["creatives"]
     assert creative["channel"] == "instagram"
     assert creative["headline"]
+    assert creative["passport"]["voice"] == REQUEST["voice"] != VOICES[0]
     assert "Stop the service ... " in done.stdout
 
 
