@@ -18,9 +18,9 @@ OPSET = 18
 
 def export(weights: Weights, folder: Path) -> Path:
     """Write config, tokenizer and fp32 `model.onnx` (inputs with past, outputs with present) into `folder`."""
+    model, tokenizer = load(weights)  # before Optimum: it sets how loud the libraries are that Optimum imports
     from optimum.exporters.onnx import onnx_export_from_model
 
-    model, tokenizer = load(weights)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(folder)
     logging.getLogger("optimum").setLevel(logging.ERROR)
