@@ -7,6 +7,7 @@ A test whose marker needs something outside this machine says so as a skip; `pyt
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,11 @@ OUTSIDE = {
     "cluster": "needs a Kubernetes cluster",
     "network": "needs the package registries",
 }
+
+
+def pytest_configure():
+    # A job that a shell started in the background ignores SIGINT, and so would every process that a test interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser):
