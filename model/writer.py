@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from model.creative import Creative, Passport, creative_id
 from model.drafting import finish
 from model.engine import Engine, EngineError, Slot, Span, Vocabulary
 from model.grounding import ProductView, view
+from model.orders import without_orders
 from model.product import Product
 from model.prompt import VOICES, Prompt, prompt_from_dict
 from model.sampling import Sampling
@@ -68,6 +69,8 @@ class Writer:
 
         The same product, channel, settings and seed give the same creatives, byte for byte.
         """
+        digest = product.digest()
+        product = replace(product, description=without_orders(product.description))
         facts = view(product)
         prompt = self._encode(self._prompt.preamble) + self._encode(self._prompt.product(product, spec, voice))
         slots = self._slots(spec)
@@ -87,7 +90,7 @@ class Writer:
         passport = Passport(
             bundle_digest=self.bundle.digest,
             prompt_digest=self._prompt.digest(),
-            product_digest=product.digest(),
+            product_digest=digest,
             seed=seed,
             voice=voice if self._prompt.voiced else VOICES[0],  # an unvoiced prompt never shows it to the model
             candidates=candidates,
