@@ -15,6 +15,7 @@ from typing import Any
 
 from model.channel import ChannelSpec, channel
 from model.creative import Copy
+from model.orders import without_orders
 from model.product import Product
 
 VOICES = ("plain", "playful", "premium")
@@ -42,7 +43,7 @@ class Prompt:
         lines = [f"Product: {_cut(product.title, FACT_CHARS_MAX)}"]
         if product.category:
             lines.append(f"Category: {_cut(product.category, FACT_CHARS_MAX)}")
-        details = [_cut(product.description, DESCRIPTION_CHARS_MAX)]
+        details = [_cut(without_orders(product.description), DESCRIPTION_CHARS_MAX)]
         details += [f"{name}: {_cut(value, FACT_CHARS_MAX)}." for name, value in product.attributes[:4]]
         if any(details):
             lines.append(f"Details: {' '.join(filter(None, details))}")
