@@ -134,7 +134,7 @@ class Writer:
 
     def _ground_digits(self, product: Product) -> npt.NDArray[np.float32]:
         """Minus infinity on every token with a digit that the product's facts do not show: it cannot be invented."""
-        shown = {char for char in product.facts() if char.isdigit()}
+        shown = {char for char in product.facts() if char.isnumeric()}
         bias = np.zeros(self._tokenizer.get_vocab_size(), np.float32)
         for ids, digits in self._digit_tokens:
             if not digits <= shown:
@@ -198,9 +198,9 @@ def _vocabulary(texts: Sequence[str]) -> Vocabulary:
 
 
 def _digit_tokens(texts: Sequence[str]) -> list[tuple[list[int], frozenset[str]]]:
-    """Token ids grouped by the set of digits that their text shows."""
+    """Token ids grouped by the set of digits that their text shows; a fraction such as ½ is a digit too."""
     groups: dict[frozenset[str], list[int]] = {}
     for token, text in enumerate(texts):
-        if digits := frozenset(char for char in text if char.isdigit()):
+        if digits := frozenset(char for char in text if char.isnumeric()):
             groups.setdefault(digits, []).append(token)
     return [(ids, digits) for digits, ids in groups.items()]

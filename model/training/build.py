@@ -27,6 +27,7 @@ from model.prompt import Prompt
 from model.sampling import Sampling
 from model.training import export as export_module
 from model.training import quantize as quantize_module
+from model.training import weights as weights_module
 from model.training.export import export
 from model.training.quantize import Scheme, quantize
 from model.training.weights import Weights
@@ -118,7 +119,7 @@ def _common_prefix(ours: list[int], theirs: list[int]) -> int:
 
 
 def _key(weights: Weights, prompt: Prompt, scheme: Scheme) -> str:
-    code = [file_sha256(Path(str(module.__file__))) for module in (export_module, quantize_module)]
+    code = [file_sha256(Path(str(module.__file__))) for module in (weights_module, export_module, quantize_module)]
     parts = [weights.identity(), prompt.digest(), scheme, onnxruntime.__version__, version("torch"), *code]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 

@@ -35,9 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     from model.training.build import build
     from model.training.weights import Weights, embedded_weights
 
-    adapter = "" if arguments.untuned else str(arguments.adapter)
+    # The shipped adapter fits the embedded weights alone: another base is untuned unless an adapter is named.
+    folder = arguments.adapter or (None if arguments.base or arguments.untuned else SHIPPED_ADAPTER)
+    adapter = str(folder) if folder else ""
     weights = Weights(arguments.base, adapter=adapter) if arguments.base else embedded_weights(adapter)
-    prompt = _prompt_of(arguments.adapter) if adapter else few_shot_prompt()
+    prompt = _prompt_of(folder) if folder else few_shot_prompt()
     scheme = cast(Scheme, arguments.scheme)
     _describe(build(arguments.root, weights, prompt, scheme, _announce, force=arguments.force))
     return 0
@@ -59,10 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     actions = parser.add_subparsers(dest="action", required=True)
     build = actions.add_parser("build", help="export, quantize and pack; finds an earlier build of the same inputs")
     build.add_argument("--base", default="", help="Hugging Face id or local folder (default: the embedded weights)")
-    build.add_argument(
-        "--adapter", type=Path, default=SHIPPED_ADAPTER, help="LoRA folder from `adloom train` (default: %(default)s)"
-    )
-    build.add_argument("--untuned", action="store_true", help="no adapter: the base model, prompted with examples")
+    tuning = build.add_mutually_exclusive_group()
+    tuning.add_argument("--adapter", type=Path, help="LoRA folder from `adloom train` (default: the shipped one)")
+    tuning.add_argument("--untuned", action="store_true", help="no adapter: the base model, prompted with examples")
     build.add_argument("--scheme", choices=SCHEMES, default=DEFAULT_SCHEME, help="quantization (default: %(default)s)")
     build.add_argument("--root", type=Path, default=Path(".adloom"), help="holds all bundles (default: %(default)s)")
     build.add_argument("--force", action="store_true", help="build again even if this bundle exists")

@@ -13,7 +13,7 @@ from model.engine import CancelledError
 from model.product import Product
 from model.sampling import Sampling
 from model.validity import STRUCTURAL
-from model.writer import open_writer
+from model.writer import _digit_tokens, open_writer
 
 STOOL = Product("H-1", "Wooden step stool", "Solid beech, two steps, 42 cm high.", "Home > Stools", "", "49.00 EUR")
 
@@ -114,3 +114,11 @@ def test_no_product_and_no_seed_makes_a_malformed_creative(writer, name, title, 
 
     assert not kinds & {"missing_field", "extra_field", "over_long", "malformed_hashtag", "leftover_label"}
     assert kinds & STRUCTURAL or creative.validity > 0
+
+
+def test_a_fraction_is_a_digit_too():
+    groups = _digit_tokens(["a", "4", "½", " 4", "2024"])
+
+    assert sorted(groups, key=str) == sorted(
+        [([1, 3], frozenset("4")), ([2], frozenset("½")), ([4], frozenset("024"))], key=str
+    )

@@ -32,6 +32,13 @@ def test_the_bundle_is_whole_and_the_link_leads_to_it(built):
     assert open_writer(built / "bundle", threads=1).bundle.digest == bundle.digest
 
 
+def test_another_base_is_untuned_unless_an_adapter_is_named(built, tiny_folder):
+    before = open_bundle(built / "bundle").digest
+    bundle_command.main(["build", "--base", str(tiny_folder / "hub"), "--root", str(built)])
+
+    assert open_bundle(built / "bundle").digest == before
+
+
 def test_the_second_build_finds_the_first(built, tiny_folder, capsys):
     before = (built / "bundle" / MANIFEST).stat().st_mtime_ns
     build(tiny_folder, built)
