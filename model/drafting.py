@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from model.channel import ChannelSpec, FieldSpec
 from model.creative import Copy
 from model.grounding import ProductView
+from model.lexicon import lexicon, singular
 from model.product import Product
 from model.validity import CRITICAL, GROUNDING, STRUCTURAL, assess, text_findings
 
@@ -151,20 +152,37 @@ def _stand_ins(case: _Case, limits: FieldSpec) -> Iterator[str]:
 def _hashtags(
     written: Sequence[tuple[str, bool]], case: _Case, limits: FieldSpec, repairs: list[str]
 ) -> tuple[str, ...]:
-    """Hashtags that share a word with the product, filled up from its title and category."""
-    words = [word.lower() for word in WORD.findall(case.product.facts()) if len(word) > TAG_WORD_CHARS_MIN]
+    """Hashtags that share a word with the product and are spelt of words, filled up from its title and category."""
+    facts = [word.lower() for word in WORD.findall(case.product.facts())]
+    words = [word for word in facts if len(word) > TAG_WORD_CHARS_MIN]
+    spelt = lexicon().sets["tag_words"].union(*(_forms(word) for word in facts if len(word) > 1))
     kept: dict[str, None] = {}
     for raw, complete in written:
         chunks = raw.replace("#", " ").split()
         for chunk in chunks if complete else chunks[:-1]:
             tag = "#" + "".join(WORD.findall(chunk.lower()))
-            if any(word in tag for word in words) and case.sound(tag, limits.name):
+            tied = any(word in tag for word in words) and _is_spelt_of(spelt, tag[1:])
+            if tied and case.sound(tag, limits.name):
                 kept[tag] = None
     fitting = [tag for tag in kept if 1 < case.spec.length(tag) <= limits.chars_budget][: limits.count_written]
     if len(fitting) < limits.count_min:
         repairs.append("hashtags: taken from the product's title and category")
         fitting = list(_title_tags(case.product, case.spec.length, limits))[: limits.count_min]
     return tuple(fitting)
+
+
+def _forms(word: str) -> set[str]:
+    """A product's word as a hashtag may have it: singular, plural, or as what one does with it."""
+    stem = singular(word)
+    return {word, stem, f"{stem}s", f"{stem}es", f"{stem}ing", f"{stem.removesuffix('e')}ing"}
+
+
+def _is_spelt_of(words: Set[str], tag: str) -> bool:
+    """Whether `tag` is a run of whole words: #recycledpestory is not, however much of it is the product's."""
+    reached = [True]
+    for end in range(1, len(tag) + 1):
+        reached.append(any(reached[start] and tag[start:end] in words for start in range(end)))
+    return reached[-1]
 
 
 def _title_tags(product: Product, length: Callable[[str], int], limits: FieldSpec) -> Iterator[str]:

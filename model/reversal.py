@@ -30,6 +30,11 @@ _AWAY = re.compile(r"(?:in|at|alone|behind|home|aside|for|out)\b|on (?:the|its) 
 OBJECT_WINDOW_WORDS = 4
 """How far behind a verb its object is looked for: "fill it up with fuel"."""
 
+OBJECTS_MAX = 3
+"""With more words behind "do not" it is unclear which of them the verb must not meet."""
+BOUNDED_USE_WORDS = 4
+"""As many as "children under 14 years" has."""
+
 CLAUSE_REACH_WORDS = 12
 """How far to either side a clause is followed."""
 
@@ -133,16 +138,17 @@ def _ruled_out(words: Words) -> tuple[frozenset[str], frozenset[tuple[str, ...]]
                 for j in range(i + 2 + texts[i + 1 : i + 3].index("for"), end)
                 if texts[j] not in ("the", "a", "an", "use", "in")
             ]
-            # "not for children under 3" says nothing against children: only a bare noun or two rule a use out.
-            if 0 < len(use) <= 2 and all(
-                texts[j].isalpha() and texts[j] not in lexicon().sets["function_words"] for j in use
-            ):
+            # "not for children under 3" says nothing against children: only a bare noun or two rule a use out ...
+            bare = all(texts[j].isalpha() and texts[j] not in lexicon().sets["function_words"] for j in use)
+            # ... and, turned round as a whole, "for children under 3".
+            bounded = any(texts[j] in ("under", "over", "below", "above") for j in use)
+            if use and ((bare and len(use) <= 2) or (bounded and len(use) <= BOUNDED_USE_WORDS)):
                 not_for.add(tuple(stems[j] for j in use))
         elif i > 0 and texts[i - 1] in _AUXILIARIES and clauses[i - 1] == clauses[i] and i + 2 < end:
-            # "Do not fill with fuel" says nothing against filling; with more than one object it is unclear which.
+            # "Do not fill with fuel" says nothing against filling. The last object decides: "leave in direct sun".
             objects = [j for j in range(i + 2, end) if texts[j] not in lexicon().sets["function_words"]]
-            if len(objects) == 1 and _is_quality(texts[i + 1]):
-                not_done.add((topic_stem(texts[i + 1]), topic_stem(texts[objects[0]])))
+            if 0 < len(objects) <= OBJECTS_MAX and _is_quality(texts[i + 1]):
+                not_done.add((topic_stem(texts[i + 1]), topic_stem(texts[objects[-1]])))
         elif i + 1 < end and _is_quality(texts[i + 1]):
             not_words.add(stems[i + 1])
     elsewhere = {stem for i, stem in enumerate(stems) if i not in behind_not}

@@ -18,7 +18,7 @@ from model.lexicon import lexicon, normalise
 from model.product import Product
 from model.wording import EMOJI_MAX, emoji_count, wording_findings
 
-VALIDITY_VERSION = "2"
+VALIDITY_VERSION = "3"
 """Part of every passport. Raise it whenever a change of rules, words or factors can change a score."""
 
 FINDINGS: Mapping[str, str] = MappingProxyType({

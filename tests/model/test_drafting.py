@@ -73,6 +73,12 @@ def test_repeated_headlines_are_dropped_and_replaced():
     assert len({body.casefold() for body in words.bodies}) == 2
 
 
+def test_hashtags_that_are_no_run_of_whole_words_are_dropped():
+    words, _ = finished(hashtags=["beechstool beechy beechstol #beechhome #stools"])
+
+    assert words.hashtags == ("#beechstool", "#beechhome", "#stools")
+
+
 def test_hashtags_that_share_no_word_with_the_product_are_dropped():
     words, _ = finished(hashtags=["beech #unicorn #stool #beech"])
 
