@@ -52,6 +52,8 @@ class Exclusions:
     """Uses that the product rules out, as one or two stems: "not for the shower"."""
     not_included: frozenset[str]
     """Stems of things that do not come with it."""
+    named_missing: frozenset[str]
+    """Stems of every word in a sentence with "not included": more than what is missing, but nothing else can be."""
     not_done: frozenset[tuple[str, str]]
     """Verb and object, as rough stems, of what it does not do or must not be done to it: "do not fill with fuel"."""
 
@@ -59,7 +61,7 @@ class Exclusions:
 def exclusions(facts: str, words: Words) -> Exclusions:
     """What the normalised `facts`, cut into `words`, rule out."""
     not_words, not_for, not_done = _ruled_out(words)
-    return Exclusions(not_words, not_for, _excluded(facts), not_done)
+    return Exclusions(not_words, not_for, _excluded(facts), _named_missing(facts), not_done)
 
 
 def negated(words: Words, start: int) -> bool:
@@ -174,9 +176,15 @@ def _excluded(facts: str) -> frozenset[str]:
     return frozenset(found)
 
 
+def _named_missing(facts: str) -> frozenset[str]:
+    sentences = (sentence for sentence in re.split(r"[.;!?]\s", facts) if _NOT_INCLUDED.search(sentence))
+    return frozenset(singular(word) for sentence in sentences for word in _WORD.findall(sentence))
+
+
 def reversals(product: Exclusions, words: Words, covered: set[int]) -> Iterator[str]:
     """One sentence for each word of the ad that turns the product's "not" round; `covered` were judged as claims."""
     texts, stems = words.texts, words.stems
+    yield from _wrongly_missing(product, words)
     for i, stem in enumerate(stems):
         if negated(words, i) or texts[i + 1 : i + 2] in (("nothing",), ("none",), ("no",)):
             continue
@@ -193,6 +201,20 @@ def reversals(product: Exclusions, words: Words, covered: set[int]) -> Iterator[
             yield f'"{texts[i]}" is not included'
         elif product.not_done and (end := _object_end(product, words, i)) and not refused(words, i, end):
             yield f'"{" ".join(texts[i:end])}" is the opposite of what the product says'
+
+
+def _wrongly_missing(product: Exclusions, words: Words) -> Iterator[str]:
+    """What the ad says is not included, and the product does not: "the pen tray is not" where it is the pens."""
+    texts = words.texts
+    for i in range(1, len(texts) - 1):
+        if texts[i : i + 2] not in (("not", "included"), ("not", "supplied"), ("sold", "separately")):
+            continue
+        at = i - 2 if texts[i - 1] in ("is", "are") else i - 1
+        if at >= 1 and texts[at] == "itself":
+            at -= 1
+        said = at >= 0 and words.clauses[at] == words.clauses[i] and _is_quality(texts[at])
+        if said and words.stems[at] not in product.named_missing and product.not_included:
+            yield f'"{texts[at]}" is not what the product leaves out'
 
 
 def _object_end(product: Exclusions, words: Words, at: int) -> int:
