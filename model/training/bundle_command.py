@@ -39,19 +39,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = arguments.adapter or (None if arguments.base or arguments.untuned else SHIPPED_ADAPTER)
     adapter = str(folder) if folder else ""
     weights = Weights(arguments.base, adapter=adapter) if arguments.base else embedded_weights(adapter)
-    prompt = _prompt_of(folder) if folder else few_shot_prompt()
+    # A base that we tuned ourselves holds its prompt as an adapter does.
+    tuned = folder or (Path(arguments.base) if _is_tuned(arguments.base) and not arguments.untuned else None)
+    prompt = prompt_of(tuned) if tuned else few_shot_prompt()
     scheme = cast(Scheme, arguments.scheme)
     _describe(build(arguments.root, weights, prompt, scheme, _announce, force=arguments.force))
     return 0
 
 
-def _prompt_of(adapter: Path) -> Prompt:
-    """The prompt that an adapter was tuned on. Raises ValueError where the folder holds none."""
-    path = adapter / "prompt.json"
+def _is_tuned(base: str) -> bool:
+    return bool(base) and (Path(base) / "prompt.json").is_file()
+
+
+def prompt_of(folder: Path) -> Prompt:
+    """The prompt that an adapter or model was tuned on. Raises ValueError where the folder holds none."""
+    path = folder / "prompt.json"
     try:
         return prompt_from_dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{adapter} is no adapter of ours: {path.name} cannot be read ({error})") from error
+        raise ValueError(f"{folder} is no adapter of ours: {path.name} cannot be read ({error})") from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,7 +66,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     actions = parser.add_subparsers(dest="action", required=True)
     build = actions.add_parser("build", help="export, quantize and pack; finds an earlier build of the same inputs")
-    build.add_argument("--base", default="", help="Hugging Face id or local folder (default: the embedded weights)")
+    build.add_argument(
+        "--base",
+        default="",
+        help="Hugging Face id or local folder, a tuned one with its prompt (default: the embedded weights)",
+    )
     tuning = build.add_mutually_exclusive_group()
     tuning.add_argument("--adapter", type=Path, help="LoRA folder from `adloom train` (default: the shipped one)")
     tuning.add_argument("--untuned", action="store_true", help="no adapter: the base model, prompted with examples")

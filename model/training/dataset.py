@@ -7,8 +7,9 @@ Segments a text exactly as the writer feeds it, so that training and serving see
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tokenizers import Tokenizer
 
@@ -16,6 +17,7 @@ from model.prompt import Prompt
 from model.training.augment import swapped
 from model.training.pairs import Pair
 
+Item = TypeVar("Item")
 BUCKET_BATCHES = 8
 """Batches are cut from runs of this many, sorted by length: little padding, and still a different order an epoch."""
 
@@ -59,8 +61,16 @@ def epoch_batches(
     draw = random.Random(f"{seed}/{epoch}")
     shown = [swapped(pair, draw) if draw.random() < swap_share else pair for pair in pairs]
     examples = [encode(pair, prompt, tokenizer) for pair in shown]
-    draw.shuffle(examples)
-    batches = list(_bucketed(examples, batch_pairs))
+    return shuffled_batches(examples, batch_pairs, draw, lambda example: len(example.ids))
+
+
+def shuffled_batches(
+    items: Sequence[Item], size: int, draw: random.Random, length: Callable[[Item], int]
+) -> list[list[Item]]:
+    """All items in batches of like length, in an order that `draw` alone decides."""
+    shuffled = list(items)
+    draw.shuffle(shuffled)
+    batches = list(_bucketed(shuffled, size, length))
     draw.shuffle(batches)
     return batches
 
@@ -73,8 +83,8 @@ def split_by_family(pairs: Sequence[Pair], share: float, seed: int) -> tuple[lis
     return [pair for pair in pairs if pair.family not in held], [pair for pair in pairs if pair.family in held]
 
 
-def _bucketed(examples: Sequence[Example], size: int) -> Iterator[list[Example]]:
+def _bucketed(items: Sequence[Item], size: int, length: Callable[[Item], int]) -> Iterator[list[Item]]:
     run = size * BUCKET_BATCHES
-    for start in range(0, len(examples), run):
-        bucket = sorted(examples[start : start + run], key=lambda example: len(example.ids))
+    for start in range(0, len(items), run):
+        bucket = sorted(items[start : start + run], key=length)
         yield from (bucket[place : place + size] for place in range(0, len(bucket), size))

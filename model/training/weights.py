@@ -36,6 +36,9 @@ class Weights:
         base = self.source
         if self.gguf_file:
             base = f"{self.gguf_file}@sha256:{file_sha256(Path(self.source) / self.gguf_file)}"
+        elif files := sorted(Path(self.source).glob("*.safetensors")):
+            # Not the path: a run writes other weights to the same folder, and a manifest travels.
+            base = f"{Path(self.source).resolve().name}@sha256:{'+'.join(map(file_sha256, files))}"
         if not self.adapter:
             return base
         return f"{base} + adapter@sha256:{file_sha256(Path(self.adapter) / ADAPTER_FILE)}"

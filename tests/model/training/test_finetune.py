@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from model.prompt import tuned_prompt
-from model.training import train_command
+from model.bundle import open_bundle
+from model.prompt import few_shot_prompt, tuned_prompt
+from model.training import bundle_command, train_command
 from model.training.dataset import encode
-from model.training.finetune import FinetuneConfig, TrainingError, batch_loss, finetune, load_for_training, read_config
+from model.training.finetune import batch_loss, finetune, load_for_training
 from model.training.pairs import PairsError, read_pairs
+from model.training.run_config import FinetuneConfig, TrainingError, read_config
 from model.training.weights import WeightsError
 from tests.model.training.test_pairs import row
 from tests.tiny import save_tiny_model
@@ -45,18 +47,20 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from model.prompt import tuned_prompt
-from model.training import finetune as module
+from model.training.finetune import finetune
+from model.training.run_config import read_config
+from model.training.training_run import TrainingRun
 
 config, folder, lines = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-record = module._Run._record
+record = TrainingRun._record
 
 def record_and_die(run, line):
     record(run, line)
     if len((folder / "metrics.jsonl").read_text().splitlines()) == lines:
         os.kill(os.getpid(), signal.SIGKILL)
 
-module._Run._record = record_and_die
-module.finetune(module.read_config(config), tuned_prompt(), folder, print)
+TrainingRun._record = record_and_die
+finetune(read_config(config), tuned_prompt(), folder, print)
 """
 
 
@@ -321,7 +325,7 @@ def model_and_tokenizer(config):
 
     torch.manual_seed(0)
     model, tokenizer = load_for_training(replace(config, dropout=0.0))
-    return model.float().eval(), tokenizer
+    return model.float().eval(), tokenizer.backend_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -363,6 +367,105 @@ def test_only_the_adapter_is_trained(model_and_tokenizer):
     assert all(".lora_" in name for name in trained)
 
 
+def whole(config, **changes):
+    return replace(config, method="full", rank=0, alpha=0, dropout=0.0, learning_rate=0.005, **changes)
+
+
+@pytest.fixture(scope="module")
+def fully_tuned(config, tmp_path_factory):
+    """Folder of an unbroken run that trained every weight."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert finetune(whole(config), tuned_prompt(), folder, silent) == folder / "model"
+    return folder
+
+
+def model_bytes(folder):
+    return {path.name: path.read_bytes() for path in (folder / "model").iterdir()}
+
+
+def test_full_fine_tuning_learns_and_changes_every_weight(fully_tuned, ground):
+    from safetensors.torch import load_file
+
+    losses = [line["loss"] for line in metrics(fully_tuned) if "loss" in line]
+    before = load_file(ground / "hub" / "model.safetensors")
+    after = load_file(fully_tuned / "model" / "model.safetensors")
+
+    assert losses[-1] < losses[0] - 1
+    assert before.keys() == after.keys()
+    assert all((before[name] - after[name].float()).abs().max() > 0.001 for name in before)
+    assert {str(value.dtype) for value in after.values()} == {"torch.float16"}
+
+
+def test_a_fully_tuned_run_resumes_to_the_same_model(fully_tuned, config, ground, tmp_path):
+    table = yaml.safe_load((ground / "run.yaml").read_text())
+    table = {key: value for key, value in table.items() if key not in ("rank", "alpha", "dropout")}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(table | {"method": "full", "learning_rate": 0.005}))
+    killed_after(3, tmp_path, tmp_path / "run")
+    finetune(read_config(tmp_path / "run.yaml"), tuned_prompt(), tmp_path / "run", silent)
+
+    assert model_bytes(tmp_path / "run") == model_bytes(fully_tuned)
+
+
+def test_a_fully_tuned_model_becomes_a_bundle_with_its_own_prompt(fully_tuned, tmp_path):
+    base = str(fully_tuned / "model")
+    assert bundle_command.main(["build", "--base", base, "--root", str(tmp_path)]) == 0
+    tuned = open_bundle(tmp_path / "bundle").manifest
+    assert bundle_command.main(["build", "--base", base, "--untuned", "--root", str(tmp_path)]) == 0
+
+    assert tuned.prompt_digest == tuned_prompt().digest()
+    assert tuned.base.startswith("model@sha256:")
+    assert open_bundle(tmp_path / "bundle").manifest.prompt_digest == few_shot_prompt().digest()
+
+
+# Validated after steps 2, 4, 6, 8 and 10. At a rate of 1e-9 nothing gets better after the first time.
+@pytest.mark.parametrize(("patience", "steps"), [(0, 10), (1, 4), (3, 8), (4, 10)])
+def test_a_run_that_stops_getting_better_stops_early(patience, steps, config, tmp_path):
+    said = []
+    slow = replace(config, learning_rate=1e-12, weight_decay=0.0, validation_steps=2, patience=patience)
+    finetune(slow, tuned_prompt(), tmp_path, said.append)
+    again = []
+    finetune(slow, tuned_prompt(), tmp_path, again.append)
+
+    assert metrics(tmp_path)[-1]["step"] == steps
+    assert any("stopped early" in line for line in said) == (steps < STEPS)
+    assert again == [f"going on after step {steps} of 10"]
+
+
+def test_a_budget_of_steps_ends_the_run_and_its_learning_rate(config, tmp_path):
+    finetune(replace(config, steps_max=3, warmup_share=0), tuned_prompt(), tmp_path, silent)
+    lines = metrics(tmp_path)
+
+    assert [line["step"] for line in lines] == [1, 2, 3, 3]
+    assert lines[2]["learning_rate"] < 0.6 * config.learning_rate
+    assert "validation_loss" in lines[3]
+
+
+def test_pairs_that_bring_much_of_their_own_are_left_out_and_counted(config, tmp_path):
+    path = write_pairs(tmp_path / "pairs.jsonl", MUGS)
+    odd = row(id="T-odd", family="odd mug", copy__bodies=["Dragons sing of castles while ravens dance."])
+    path.write_text(path.read_text() + json.dumps(odd) + "\n")
+    said = []
+    finetune(replace(config, pairs=str(path), novelty_max=0.5, epochs=1), tuned_prompt(), tmp_path / "run", said.append)
+
+    assert said[0] == "1 of 13 pairs left out: over 50% of their ad is not in the row"
+
+
+def test_a_limit_that_leaves_no_pairs_is_refused(config, tmp_path):
+    with pytest.raises(TrainingError, match=r"novelty_max 0\.0 leaves too few pairs"):
+        finetune(replace(config, novelty_max=0.0), tuned_prompt(), tmp_path / "run", silent)
+
+
+def test_a_held_out_row_among_the_pairs_stops_the_run(config, tmp_path):
+    path = write_pairs(tmp_path / "pairs.jsonl", MUGS)
+    held = (ROOT / "model/data/heldout.jsonl").read_text().splitlines()[3]
+    path.write_text(path.read_text() + held + "\n")
+
+    with pytest.raises(TrainingError, match=r"held-out row leaked into training: pair .* repeats the family"):
+        finetune(replace(config, pairs=str(path)), tuned_prompt(), tmp_path / "run", silent)
+    assert not (tmp_path / "run").exists()
+
+
+DPO = {"method": "dpo", "start": "adapter", "preferences": "preferences.jsonl", "beta": 0.1, "sft_weight": 0.1}
 SOUND = {"base": "", "pairs": "pairs.jsonl", **SETTINGS}
 
 
@@ -398,6 +501,14 @@ def test_a_whole_number_will_do_where_a_fraction_may_stand(tmp_path):
         ({"learning_rate": float("inf")}, "learning_rate should be above zero, and is inf"),
         ({"swap_share": 1.01}, "swap_share should lie between 0 and 1, and is 1.01"),
         ({"validation_share": -0.1}, "validation_share should lie between 0 and 1"),
+        ({"novelty_max": 1.01}, "novelty_max should lie between 0 and 1, and is 1.01"),
+        ({"patience": -1}, "patience should not be below zero, and is -1"),
+        ({"method": "prompt"}, "method should be one of lora, full, dpo, and is 'prompt'"),
+        ({"method": "full"}, "alpha belongs to method lora, and the method is full"),
+        ({"method": "dpo"}, "beta is missing"),
+        ({"novelty_max": 0.5} | DPO, "novelty_max chooses pairs, and method dpo learns from preferences"),
+        ({"swap_share": 0.5} | DPO, "alpha belongs to method lora, and the method is dpo"),
+        ({"beta": 0.1}, "beta belongs to method dpo, and the method is lora"),
     ],
 )
 def test_a_wrong_setting_is_named(change, told, tmp_path):
