@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -38,6 +39,9 @@ PLAIN_BODIES = ("See the details before you decide.", "Take a closer look at it.
 CLOSING = (".", "!", "?", "…")
 SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)]*\s+")
 WORD = re.compile(r"[^\W_]+", re.UNICODE)
+QUOTES = "\"'“”‘’"
+OPENING_QUOTE = re.compile(rf"(?:^|(?<=[\s(]))[{QUOTES}](?=\w)")
+CLOSING_QUOTE = re.compile(rf"(?<=\w)[{QUOTES}](?=\W|$)")
 TAG_WORD_CHARS_MIN = 3
 SERIOUS = CRITICAL | GROUNDING
 """Findings that cost a sentence its place; matters of style only lower the score."""
@@ -70,8 +74,25 @@ def finish(written: Written, product: Product, facts: ProductView, spec: Channel
     words, repairs = _assemble(written, case)
     if case.structural(words):
         words = _own_words(case)
-        repairs = ("creative: the product's own words stand in for all of it",)
+        return words, ("creative: the product's own words stand in for all of it",)
+    if less := _less_copied(words, case):
+        return less, (*repairs, "body: a sentence was cut, too much of it was the description's")
     return words, repairs
+
+
+def _less_copied(words: Copy, case: _Case) -> Copy | None:
+    """The copy with one sentence fewer in a body, where that ends a long run of the description's words."""
+    found = {finding.kind for finding in assess(case.product, words, case.spec).findings}
+    if "echo" not in found:
+        return None
+    for place, body in enumerate(words.bodies):
+        sentences = split_sentences(body)
+        for cut in reversed(range(len(sentences) if len(sentences) > 1 else 0)):
+            shorter = " ".join((*sentences[:cut], *sentences[cut + 1 :]))
+            other = replace(words, bodies=(*words.bodies[:place], shorter, *words.bodies[place + 1 :]))
+            if {finding.kind for finding in assess(case.product, other, case.spec).findings} <= found - {"echo"}:
+                return other
+    return None
 
 
 def _own_words(case: _Case) -> Copy:
@@ -177,7 +198,7 @@ def _forms(word: str) -> set[str]:
     return {word, stem, f"{stem}s", f"{stem}es", f"{stem}ing", f"{stem.removesuffix('e')}ing"}
 
 
-def _is_spelt_of(words: Set[str], tag: str) -> bool:
+def _is_spelt_of(words: AbstractSet[str], tag: str) -> bool:
     """Whether `tag` is a run of whole words: #recycledpestory is not, however much of it is the product's."""
     reached = [True]
     for end in range(1, len(tag) + 1):
@@ -195,8 +216,18 @@ def _title_tags(product: Product, length: Callable[[str], int], limits: FieldSpe
 def tidy(text: str) -> str:
     """One line of plain text: no markup, no labels, no quotes around it, white space folded."""
     visible = "".join(" " if unicodedata.category(char).startswith("C") else char for char in text)
-    folded = " ".join(visible.split())
-    return folded.strip(" \"'“”*_`|~#-–—").strip()
+    return _unquoted(" ".join(visible.split()).strip(" *_`|~#-–—"))
+
+
+def _unquoted(text: str) -> str:
+    """Without quotes around the whole of it, nor one at an end that has no partner: "Table 'Oru'" keeps both."""
+    if len(text) > 1 and text[0] in QUOTES and text[-1] in QUOTES and not set(text[1:-1]) & set(QUOTES):
+        return text[1:-1].strip()
+    if text[:1] and text[0] in QUOTES and not CLOSING_QUOTE.search(text, 1):
+        text = text[1:]
+    if text[-1:] and text[-1] in QUOTES and not OPENING_QUOTE.search(text[:-1]):
+        text = text[:-1]
+    return text.strip()
 
 
 def fit(text: str, limits: FieldSpec, length: Callable[[str], int], *, complete: bool) -> str:

@@ -19,11 +19,11 @@ Floats = npt.NDArray[np.float32]
 class Sampling:
     """Decoding settings, part of every passport. Temperature 0 is greedy."""
 
-    temperature: float = 0.5
+    temperature: float = 0.4
     top_k: int = 40
     """Candidates kept before top_p; bounds the cost of a step."""
     top_p: float = 0.9
-    presence_penalty: float = 0.3
+    presence_penalty: float = 0.0
     """Taken from a logit once for a token that the row has written before."""
 
 

@@ -25,6 +25,7 @@ from model.grounding import ProductView, view
 from model.orders import without_orders
 from model.product import Product
 from model.prompt import VOICES, Prompt, prompt_from_dict
+from model.ranking import read_ranking, row_text
 from model.sampling import Sampling
 from model.validity import VALIDITY_VERSION, assess
 
@@ -40,6 +41,7 @@ class Writer:
     def __init__(self, bundle: Bundle, *, threads: int = 0, git_commit: str = "", image_digest: str = "") -> None:
         self.bundle = bundle
         self._provenance = {"git_commit": git_commit, "image_digest": image_digest}
+        self._ranking = read_ranking()
         self._prompt = _read_prompt(bundle)
         self._tokenizer = _read_tokenizer(bundle)
         texts = _token_texts(self._tokenizer)
@@ -64,8 +66,8 @@ class Writer:
         cancelled: Callable[[], bool] = lambda: False,
     ) -> tuple[Creative, ...]:
         """
-        Write `candidates` creatives and rank them: by validity, then by how little had to be mended, then by how
-        likely the network itself finds their words; of two ads without a finding, the likelier more often makes sense.
+        Write `candidates` creatives and rank them: by validity, then by how likely a careful reader is to find that
+        the ad makes sense (see ranking.py).
 
         The same product, channel, settings and seed give the same creatives, byte for byte.
         """
@@ -99,7 +101,8 @@ class Writer:
             **self._provenance,
         )
         drafts = [(self._creative(row, product, facts, spec, passport), _likelihood(row)) for row in rows]
-        drafts.sort(key=lambda draft: (-draft[0].validity, len(draft[0].repairs), -draft[1]))
+        words = row_text(product)
+        drafts.sort(key=lambda draft: self._ranking.key(draft[0], words, draft[1]))
         return tuple(draft for draft, _ in drafts)
 
     def _creative(

@@ -58,6 +58,23 @@ def test_a_sentence_that_the_product_does_not_support_is_cut_and_the_rest_stays(
     assert "body: 1 of 2 sentences were cut" in repairs
 
 
+def test_a_copied_run_of_the_description_is_broken_by_leaving_a_sentence_out():
+    copied = "Solid beech, two steps, 42 cm high. Carries 150 kg. Delivered assembled, and made to stand."
+    words, repairs = finished(body=[copied], headline=["A stool of beech"], call_to_action=["See the stool"])
+
+    assert words.bodies == ("Solid beech, two steps, 42 cm high. Carries 150 kg.",)
+    assert "body: a sentence was cut, too much of it was the description's" in repairs
+
+
+def test_a_single_copied_sentence_stays_and_is_found():
+    product = Product("1", "Chopsticks", "Five pairs in ironwood, 23 cm long, square at the top and round at the tip.")
+    words, repairs = finished(product, body=[product.description], headline=["Five pairs"])
+
+    assert words.bodies == (product.description,)
+    assert "echo" in {finding.kind for finding in assess(product, words, channel("instagram")).findings}
+    assert not [repair for repair in repairs if "description's" in repair]
+
+
 def test_where_nothing_is_left_the_products_own_words_stand_in():
     words, repairs = finished(body=["Carries 900 kg."], headline=["The best stool in the world"])
 

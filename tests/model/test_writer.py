@@ -74,7 +74,7 @@ def test_the_passport_names_everything_that_decided_the_words(writer):
     assert passport.prompt_digest == writer.bundle.manifest.prompt_digest
     assert passport.product_digest == STOOL.digest()
     assert (passport.seed, passport.candidates, passport.git_commit) == (9, 1, "abc123")
-    assert passport.decoding == {"temperature": 0.5, "top_k": 40, "top_p": 0.9, "presence_penalty": 0.3}
+    assert passport.decoding == {"temperature": 0.4, "top_k": 40, "top_p": 0.9, "presence_penalty": 0.0}
 
 
 def test_digits_that_the_product_does_not_show_are_never_written(writer):
