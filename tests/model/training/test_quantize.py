@@ -5,7 +5,13 @@ import onnx
 import onnxruntime
 import pytest
 
-from model.training.quantize import SCHEMES, keep_last_position, quantize, store_embedding_as_fp16
+from model.training.quantize import (
+    SCHEMES,
+    give_every_position,
+    keep_last_position,
+    quantize,
+    store_embedding_as_fp16,
+)
 
 IDS = np.array([[5, 80, 33, 41, 17, 9]], np.int64)
 LAYERS, HEADS, WIDTH = 2, 2, 16
@@ -57,7 +63,18 @@ def test_an_fp16_embedding_moves_logits_by_its_rounding_only(graph, tmp_path):
     np.testing.assert_allclose(logits(tmp_path / "half.onnx"), logits(graph), atol=5e-3)
 
 
-@pytest.mark.parametrize(("scheme", "tolerance"), [("fp32", 1e-5), ("int8-weight", 0.4), ("int8-dynamic", 0.6)])
+TOLERANCES = {
+    "fp32": 1e-5,
+    "int8-weight": 0.4,
+    "int8-dynamic": 0.6,
+    "int8-dynamic-body": 0.6,
+    "int4-weight": 4.0,
+    "int4-weight-body": 4.0,
+}
+"""Largest move of a logit, whose standard deviation is 1.5; two bits less are some sixteen times the rounding."""
+
+
+@pytest.mark.parametrize(("scheme", "tolerance"), TOLERANCES.items())
 def test_each_scheme_stays_near_fp32(graph, tmp_path, scheme, tolerance):
     quantize(graph, tmp_path / "model.onnx", scheme)
     moved = np.abs(logits(tmp_path / "model.onnx")[:, 0] - logits(graph)[:, -1]).max()
@@ -84,5 +101,48 @@ def test_quantizing_twice_gives_the_same_bytes(graph, tmp_path):
         assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_every_position_is_given_again_and_the_last_as_before(graph, tmp_path, scheme):
+    (tmp_path / "cut").mkdir()
+    quantize(graph, tmp_path / "cut/model.onnx", scheme)
+    give_every_position(tmp_path / "cut/model.onnx", tmp_path / "whole.onnx")
+    whole, cut = logits(tmp_path / "whole.onnx"), logits(tmp_path / "cut/model.onnx")
+
+    assert whole.shape == (1, IDS.shape[1], cut.shape[2])
+    # One scale for all activations of a tensor: under int8-dynamic the other positions change the last one's.
+    np.testing.assert_allclose(whole[:, -1], cut[:, 0], atol=0.1 if scheme == "int8-dynamic" else 1e-4)
+
+
+def test_a_graph_that_was_never_cut_is_left_as_it_is(graph, tmp_path):
+    give_every_position(graph, tmp_path / "model.onnx")
+
+    assert np.array_equal(logits(tmp_path / "model.onnx"), logits(graph))
+
+
+def operators(path):
+    return [node.op_type for node in onnx.load(str(path), load_external_data=False).graph.node]
+
+
+def test_a_scheme_for_the_body_spares_the_projection(graph, tmp_path):
+    for scheme in ("int8-dynamic", "int8-dynamic-body", "int4-weight", "int4-weight-body"):
+        (tmp_path / scheme).mkdir()
+        quantize(graph, tmp_path / scheme / "model.onnx", scheme)
+    count = {path.parent.name: operators(path).count("MatMulInteger") for path in tmp_path.glob("*/model.onnx")}
+    bits = {
+        scheme: [
+            attribute.i
+            for node in onnx.load(str(tmp_path / scheme / "model.onnx"), load_external_data=False).graph.node
+            if node.op_type == "MatMulNBits"
+            for attribute in node.attribute
+            if attribute.name == "bits"
+        ]
+        for scheme in ("int4-weight", "int4-weight-body")
+    }
+
+    assert count["int8-dynamic"] == count["int8-dynamic-body"] + 1
+    assert set(bits["int4-weight"]) == {4}
+    assert (bits["int4-weight-body"].count(8), bits["int4-weight-body"][-1]) == (1, 8)
+
+
 def test_the_schemes_are_those_of_the_command():
-    assert SCHEMES == ("fp32", "int8-dynamic", "int8-weight")
+    assert set(TOLERANCES) == set(SCHEMES)
