@@ -1,132 +1,230 @@
 """
-Score a bundle on held-out pairs: what share of its ads is valid, grounded, and left as the model wrote it.
+Score a bundle on held-out pairs beside four baselines: scores.json, an HTML report, and every ad written.
 
-Example: adloom evaluate --rows 48 --out out/scores.json
+An interrupted run goes on where it was, and baselines are written once for all bundles.
+Example: adloom evaluate        (a quick look: adloom evaluate --rows 24 --baselines description,template)
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
-import sys
 import time
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from model.bundle import Bundle, file_sha256, open_bundle
+from model.training.baselines import WRITERS
+from model.training.lab import require_lab
+from model.training.measures import TrainingText
+from model.training.pairs import Pair, read_pairs
+from model.training.perplexity import perplexity
+from model.training.reading import join, read_sheet, write_sheet
+from model.training.relevance import Embedder
+from model.training.report import Sample, page, table
+from model.training.scoring import Instruments, differences, score_writer
+from model.training.untuned import PROMPTS, untuned_bundle, with_prompt
+from model.training.written import (
+    Written,
+    baseline_author,
+    bundle_author,
+    references,
+    say_on_stderr,
+    write_all,
+)
+from model.validity import VALIDITY_VERSION
+from model.writer import Writer
 
-from model.bundle import file_sha256
-from model.creative import Creative
-from model.training.pairs import VALIDITY_MIN, Pair, read_pairs
-from model.validity import GROUNDING, STRUCTURAL, VALIDITY_VERSION
-from model.writer import Writer, open_writer
-
-HELDOUT = Path(__file__).parents[1] / "data" / "heldout.jsonl"
-RESAMPLES = 2000
-"""Bootstrap resamples: the ends of a 95 % interval then move by less than the last digit printed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """A mean over rows and its 95 % interval by percentile bootstrap over rows."""
-
-    mean: float
-    low: float
-    high: float
+DATA = Path(__file__).parents[1] / "data"
+HELDOUT = DATA / "heldout.jsonl"
+TRAINING = DATA / "pairs.jsonl"
+READING_SHEET = DATA / "reading-sheet.jsonl"
+FORM = 1
+SUBJECT = "bundle"
+"""Name of the bundle under evaluation beside the baselines."""
+BASELINES = (*WRITERS, *PROMPTS)
+SAMPLES = 20
+ROWS_SEED = 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the evaluation, print a table and write every figure to a JSON file."""
+    """Run the evaluation; expected errors leave as ValueError or RuntimeError for app.cli to print."""
     arguments = _parser().parse_args(argv)
-    writer = open_writer(arguments.bundle, threads=arguments.threads)
-    pairs = _chosen(read_pairs(arguments.pairs), arguments.rows)
-    started = time.perf_counter()
-    creatives = _write_all(writer, pairs, arguments.candidates, arguments.seed)
-    seconds = time.perf_counter() - started
-    scores = score(creatives)
-    report = {
-        "bundle": writer.bundle.digest,
-        "base": writer.bundle.manifest.base,
-        "pairs_sha256": file_sha256(arguments.pairs),
-        "rows": len(pairs),
-        "candidates": arguments.candidates,
-        "seed": arguments.seed,
-        "validity_version": VALIDITY_VERSION,
-        "scores": {name: as_json(value) for name, value in scores.items()},
-        "findings": dict(Counter(finding.kind for creative in creatives for finding in creative.findings)),
-        "creatives_per_second": round(len(creatives) / seconds, 3),
+    names = _baselines(arguments.baselines)
+    _check(arguments)
+    require_lab()
+    marks = read_sheet(arguments.marks)
+    bundle = open_bundle(arguments.bundle)
+    pairs = chosen(read_pairs(arguments.pairs), arguments.rows)
+    folder = arguments.out or arguments.root / "reports" / bundle.digest[:16]
+    ads = {SUBJECT: _written(SUBJECT, bundle, pairs, arguments, folder)}
+    if arguments.sheet:
+        lines = write_sheet(arguments.sheet, bundle.digest, ads[SUBJECT], arguments.sheet_rows)
+        print(f"{lines} ads to mark in {arguments.sheet}: set sense to true or false and say why")
+        return 0
+    bundles = {SUBJECT: bundle} | _untuned(names, arguments, bundle.manifest.scheme)
+    shared = arguments.root / "reports" / "baselines"
+    ads |= {name: _baseline(name, bundles, pairs, arguments, shared) for name in names}
+    corpora = {
+        name: perplexity(
+            name,
+            each,
+            pairs,
+            file_sha256(arguments.pairs),
+            (folder if name == SUBJECT else shared) / f"perplexity-{name}.jsonl",
+            say_on_stderr,
+            threads=arguments.threads,
+        )
+        for name, each in bundles.items()
     }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    for name, value in scores.items():
-        print(f"{name:32} {value.mean:6.3f}   95 % interval {value.low:.3f} to {value.high:.3f}")
-    print(f"{len(pairs)} rows in {seconds:.0f} s; every figure in {arguments.out}")
+    reading = join(marks, bundle.digest, ads[SUBJECT])
+    for note in reading.notes:
+        say_on_stderr(note)
+    scores = _scores(bundle, ads, pairs, corpora, reading.sense, arguments)
+    _publish(folder, scores, ads, pairs)
+    print(table(scores))
+    print(f"{len(pairs)} rows; every figure in {folder / 'scores.json'}, the report in {folder / 'report.html'}")
     return 0
 
 
-def score(creatives: Sequence[Creative]) -> dict[str, Score]:
-    """Means over the creatives given, one a row. Raises ValueError for none."""
-    if not creatives:
-        raise ValueError("nothing to score: no creatives")
-    columns: dict[str, list[float]] = {
-        "validity": [creative.validity for creative in creatives],
-        f"validity at least {VALIDITY_MIN}": [float(creative.validity >= VALIDITY_MIN) for creative in creatives],
-        "grounded": [float(not _kinds(creative) & GROUNDING) for creative in creatives],
-        "structurally valid": [float(not _kinds(creative) & STRUCTURAL) for creative in creatives],
-        "left as the model wrote it": [float(not creative.repairs) for creative in creatives],
-    }
-    draw = np.random.default_rng(0)
-    rows = draw.integers(0, len(creatives), (RESAMPLES, len(creatives)))
-    scores = {}
-    for name, values in columns.items():
-        column = np.array(values)
-        low, high = np.percentile(column[rows].mean(axis=1), [2.5, 97.5])
-        scores[name] = Score(float(column.mean()), float(low), float(high))
-    return scores
-
-
-def as_json(value: Score) -> dict[str, float]:
-    """JSON form, four decimals."""
-    return {"mean": round(value.mean, 4), "low": round(value.low, 4), "high": round(value.high, 4)}
-
-
-def _chosen(pairs: list[Pair], rows: int | None) -> list[Pair]:
-    """All pairs, or a fixed sample: two bundles are compared on the same rows."""
+def chosen(pairs: list[Pair], rows: int | None) -> list[Pair]:
+    """All pairs, or a fixed draw of `rows`: two bundles are compared on the same rows. Raises ValueError below one."""
     if rows is None or rows >= len(pairs):
         return pairs
     if rows < 1:
         raise ValueError("--rows takes a whole number from 1")
-    return random.Random(0).sample(pairs, rows)
+    return random.Random(ROWS_SEED).sample(pairs, rows)
 
 
-def _kinds(creative: Creative) -> set[str]:
-    return {finding.kind for finding in creative.findings}
+def _check(arguments: argparse.Namespace) -> None:
+    for name in ("candidates", "rows", "sheet_rows"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name.replace('_', '-')} takes a whole number from 1")
 
 
-def _write_all(writer: Writer, pairs: Sequence[Pair], candidates: int, seed: int) -> list[Creative]:
-    creatives = []
+def _baselines(text: str) -> tuple[str, ...]:
+    """The names in a comma list, in their usual order. Raises ValueError for a name that is none."""
+    if text == "none":
+        return ()
+    asked = [name.strip() for name in text.split(",") if name.strip()]
+    if unknown := [name for name in asked if name not in BASELINES]:
+        raise ValueError(f"unknown baseline {unknown[0]!r}; choose from {', '.join(BASELINES)}, or none")
+    return tuple(name for name in BASELINES if name in asked)
+
+
+def _written(
+    name: str, bundle: Bundle, pairs: Sequence[Pair], arguments: argparse.Namespace, folder: Path
+) -> list[Written]:
+    writer = Writer(bundle, threads=arguments.threads)
+    author = bundle_author(name, writer, candidates=arguments.candidates, seed=arguments.seed)
+    return write_all(author, pairs, file_sha256(arguments.pairs), folder / f"creatives-{name}.jsonl", say_on_stderr)
+
+
+def _untuned(names: Sequence[str], arguments: argparse.Namespace, scheme: str) -> dict[str, Bundle]:
+    """The bundles of those baselines that need one."""
+    needed = [name for name in names if name in PROMPTS]
+    if not needed:
+        return {}
+    base = untuned_bundle(arguments.root, arguments.untuned_bundle, scheme, _announced)
+    folder = arguments.root / "reports" / "baselines" / "bundles"
+    return {name: with_prompt(base, PROMPTS[name](), folder) for name in needed}
+
+
+def _baseline(
+    name: str, bundles: Mapping[str, Bundle], pairs: Sequence[Pair], arguments: argparse.Namespace, folder: Path
+) -> list[Written]:
+    if name in bundles:
+        return _written(name, bundles[name], pairs, arguments, folder)
+    path = folder / f"creatives-{name}.jsonl"
+    return write_all(baseline_author(name), pairs, file_sha256(arguments.pairs), path, say_on_stderr)
+
+
+def _scores(
+    bundle: Bundle,
+    ads: Mapping[str, Sequence[Written]],
+    pairs: Sequence[Pair],
+    perplexities: Mapping[str, float],
+    sense: Mapping[str, bool],
+    arguments: argparse.Namespace,
+) -> dict[str, Any]:
+    """scores.json, form 1."""
+    training = TrainingText(pair.words.joined() for pair in read_pairs(arguments.training))
+    instruments = Instruments(training, Embedder(threads=arguments.threads))
+    scored = {name: score_writer(each, instruments, sense if name == SUBJECT else None) for name, each in ads.items()}
+    for name, value in perplexities.items():
+        scored[name]["corpus"]["perplexity"] = round(value, 4)
+    ours = scored.pop(SUBJECT)
+    written_by_people = score_writer(references(pairs), instruments)
+    return {
+        "form": FORM,
+        "bundle": bundle.digest,
+        "base": bundle.manifest.base,
+        "scheme": bundle.manifest.scheme,
+        "dataset": {"pairs_sha256": file_sha256(arguments.pairs), "rows": len(read_pairs(arguments.pairs))},
+        "settings": {"candidates": arguments.candidates, "seed": arguments.seed, "rows": len(pairs)},
+        "validity_version": VALIDITY_VERSION,
+        **ours,
+        "baselines": scored,
+        "references": {key: written_by_people[key] for key in ("scores", "corpus", "findings")},
+        "differences": {name: differences(ours["per_row"], other["per_row"]) for name, other in scored.items()},
+    }
+
+
+def _publish(
+    folder: Path, scores: Mapping[str, Any], ads: Mapping[str, Sequence[Written]], pairs: Sequence[Pair]
+) -> None:
+    """Write scores.json before the report, each whole or not at all."""
+    _replace(folder / "scores.json", json.dumps(scores, indent=1, allow_nan=False) + "\n")
+    by_pair = {name: {each.pair.id: each for each in written} for name, written in ads.items()}
+    drawn = random.Random(ROWS_SEED).sample(list(pairs), min(SAMPLES, len(pairs)))
+    samples = [
+        Sample(pair, {name: rows[pair.id] for name, rows in by_pair.items() if pair.id in rows}) for pair in drawn
+    ]
+    _replace(folder / "report.html", page(scores, samples))
+
+
+def _replace(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(path)
+
+
+@contextmanager
+def _announced(name: str) -> Iterator[None]:
     started = time.perf_counter()
-    for done, pair in enumerate(pairs, start=1):
-        ranked = writer.write(pair.product, pair.spec, voice=pair.voice, candidates=candidates, seed=seed)
-        creatives.append(ranked[0])
-        if done % 10 == 0:
-            left = (time.perf_counter() - started) / done * (len(pairs) - done)
-            print(f"  {done}/{len(pairs)} rows, {left:.0f} s left", file=sys.stderr, flush=True)
-    return creatives
+    say_on_stderr(f"  {name} ...")
+    yield
+    say_on_stderr(f"  {name}: {time.perf_counter() - started:.1f} s")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="adloom evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--bundle", type=Path, default=Path(".adloom/bundle"), help="default: %(default)s")
-    parser.add_argument("--pairs", type=Path, default=HELDOUT, help="default: the frozen held-out pairs")
-    parser.add_argument("--rows", type=int, help="so many rows, drawn once and always the same (default: all)")
-    parser.add_argument("--candidates", type=int, default=4, help="written for each row (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    parser.add_argument("--threads", type=int, default=0, help="default: one a core")
-    parser.add_argument("--out", type=Path, default=Path("out/scores.json"), help="default: %(default)s")
+    what = parser.add_argument_group("what is scored")
+    what.add_argument("--bundle", type=Path, default=Path(".adloom/bundle"), help="default: %(default)s")
+    what.add_argument("--pairs", type=Path, default=HELDOUT, help="default: the frozen held-out pairs")
+    what.add_argument(
+        "--training", type=Path, default=TRAINING, help="pairs learnt from, to look for in what is written"
+    )
+    what.add_argument("--rows", type=int, help="so many rows, drawn once and always the same (default: all)")
+    what.add_argument("--candidates", type=int, default=4, help="written for each row (default: %(default)s)")
+    what.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    what.add_argument("--threads", type=int, default=0, help="default: one a core")
+    beside = parser.add_argument_group("beside what")
+    beside.add_argument("--baselines", default=",".join(BASELINES), help="comma list, or none (default: %(default)s)")
+    beside.add_argument("--untuned-bundle", type=Path, help="of the untuned base (default: built once below --root)")
+    reading = parser.add_argument_group("reading sheet")
+    reading.add_argument("--marks", type=Path, default=READING_SHEET, help="default: model/data/reading-sheet.jsonl")
+    reading.add_argument("--sheet", type=Path, help="write an empty sheet of the bundle's ads there, and stop")
+    reading.add_argument("--sheet-rows", type=int, default=100, help="default: %(default)s")
+    where = parser.add_argument_group("where")
+    where.add_argument("--root", type=Path, default=Path(".adloom"), help="bundles and reports (default: %(default)s)")
+    where.add_argument("--out", type=Path, help="folder (default: ROOT/reports/ and 16 digits of the bundle's digest)")
     return parser
