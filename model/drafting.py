@@ -1,8 +1,8 @@
 """
 From what the model wrote for each field to a copy that its channel accepts.
 
-Cuts on word and sentence boundaries, drops what the product does not support, and lets the product's own words stand
-in where nothing is left. Knows no tokens.
+Cuts on word and sentence boundaries, drops what the product does not support or joins otherwise, fills the gaps from
+what the model wrote beside it, and lets the product's own words stand in where nothing is left. Knows no tokens.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from model.attachment import RowClauses, loose, row_clauses
 from model.channel import ChannelSpec, FieldSpec
 from model.creative import Copy
 from model.grounding import ProductView
@@ -43,6 +44,13 @@ QUOTES = "\"'“”‘’"
 OPENING_QUOTE = re.compile(rf"(?:^|(?<=[\s(]))[{QUOTES}](?=\w)")
 CLOSING_QUOTE = re.compile(rf"(?<=\w)[{QUOTES}](?=\W|$)")
 TAG_WORD_CHARS_MIN = 3
+LEANING = frozenset("they these those both their".split())
+"""A sentence that begins so says nothing without the one before it."""
+PRONOUNS = LEANING | {"it", "its", "this", "that"}
+TERSE_WORDS = 8
+"""A body of fewer takes in a sentence of the product's own."""
+CLAUSE_WORDS = range(2, 7)
+"""Words of a clause of the description that may be a headline."""
 SERIOUS = CRITICAL | GROUNDING
 """Findings that cost a sentence its place; matters of style only lower the score."""
 
@@ -54,23 +62,33 @@ class _Case:
     product: Product
     facts: ProductView
     spec: ChannelSpec
+    clauses: RowClauses | None = None
+    """To see by what hangs together; None for rows that are not in English, the language of what is written."""
+    spares: Sequence[Written] = ()
     stand_ins_skipped: int = 0
     """How many of the best stand-ins for a body to pass over."""
 
     def sound(self, text: str, field: str) -> bool:
         return not any(finding.kind in SERIOUS for finding in text_findings(self.facts, text, field))
 
+    def attached(self, text: str, field: str) -> bool:
+        return self.clauses is None or not any(loose(self.clauses, text, field))
+
     def structural(self, words: Copy) -> bool:
         return any(finding.kind in STRUCTURAL for finding in assess(self.product, words, self.spec).findings)
 
 
-def finish(written: Written, product: Product, facts: ProductView, spec: ChannelSpec) -> tuple[Copy, tuple[str, ...]]:
+def finish(
+    written: Written, product: Product, facts: ProductView, spec: ChannelSpec, spares: Sequence[Written] = ()
+) -> tuple[Copy, tuple[str, ...]]:
     """
     Make a copy within every limit of `spec`, and say in a short sentence each what had to be mended.
 
-    Where the model's words do not add up to an ad (too short, looping, cut off), the product's own replace them all.
+    `spares` are the other candidates for the same product: what is cut from this one is made up from them. Where the
+    model's words do not add up to an ad (too short, looping, cut off), the product's own replace them all.
     """
-    case = _Case(product, facts, spec)
+    english = facts.language.main_script == "latin" and facts.language.name in ("", "english")
+    case = _Case(product, facts, spec, row_clauses(product) if english else None, spares)
     words, repairs = _assemble(written, case)
     if case.structural(words):
         words = _own_words(case)
@@ -124,20 +142,41 @@ def _assemble(written: Written, case: _Case) -> tuple[Copy, tuple[str, ...]]:
 def _texts(written: Sequence[tuple[str, bool]], case: _Case, limits: FieldSpec, repairs: list[str]) -> tuple[str, ...]:
     kept: list[str] = []
     for raw, complete in written:
-        text = _supported(fit(tidy(raw), limits, case.spec.length, complete=complete), case, limits.name, repairs)
-        if text and not complete:
-            repairs.append(f"{limits.name}: cut at the limit")  # may miss the words that made sense of it
+        text = _mended(raw, case, limits, repairs, complete=complete)
         if text and _fold(text) not in map(_fold, kept):
             kept.append(text)
         elif text:
             repairs.append(f"{limits.name}: a repeated text was dropped")
-    for text in _stand_ins(case, limits):
-        if len(kept) >= limits.count_min:
-            break
-        if _fold(text) not in map(_fold, kept):
-            kept.append(text)
-            repairs.append(f"{limits.name}: the product's own words stand in")
+    spares = _spares(case, limits) if len(kept) < len(written) else ()
+    for others, count, whose in (
+        (spares, len(written), "another candidate's words stand in"),
+        (_stand_ins(case, limits), limits.count_min, "the product's own words stand in"),
+    ):
+        for text in others:
+            if len(kept) >= count:
+                break
+            if _fold(text) not in map(_fold, kept):
+                kept.append(text)
+                repairs.append(f"{limits.name}: {whose}")
     return tuple(kept)
+
+
+def _mended(raw: str, case: _Case, limits: FieldSpec, repairs: list[str], *, complete: bool) -> str:
+    """What is left of one text: within its limits, supported, and joined as the product joins it."""
+    whole = tidy(raw)
+    text = fit(whole, limits, case.spec.length, complete=complete)
+    if text and not complete:
+        repairs.append(f"{limits.name}: cut at the limit")  # may miss the words that made sense of it
+    if limits.name == "headline" and case.clauses is not None and (not complete or len(text) < len(whole.rstrip("."))):
+        text = _ended(text, case.clauses)
+    return _attached(_supported(text, case, limits.name, repairs), case, limits, repairs)
+
+
+def _ended(headline: str, clauses: RowClauses) -> str:
+    """A headline that was cut, back to where it ends as a clause of the product does: no "Sesame paste from hulled"."""
+    while headline and not clauses.ends_as(headline):
+        headline = headline.rpartition(",")[0].rstrip()
+    return headline
 
 
 def _supported(text: str, case: _Case, field: str, repairs: list[str]) -> str:
@@ -149,13 +188,68 @@ def _supported(text: str, case: _Case, field: str, repairs: list[str]) -> str:
     return " ".join(sound)
 
 
+def _attached(text: str, case: _Case, limits: FieldSpec, repairs: list[str]) -> str:
+    """`text` without the sentences that join facts as the product does not; others fill the gap in a body."""
+    sentences = split_sentences(text)
+    kept: list[str] = []
+    cut = False
+    for sentence in sentences:
+        leans = cut and _first_word(sentence) in LEANING
+        cut = leans or not case.attached(sentence, limits.name)
+        if not cut:
+            kept.append(sentence)
+    if len(kept) == len(sentences):
+        return text
+    repairs.append(f"{limits.name}: {len(sentences) - len(kept)} of {len(sentences)} sentences joined facts anew")
+    if kept and limits.name == "body":
+        for spare in _spare_sentences(case, limits, kept):
+            if len(kept) == len(sentences):
+                break
+            if case.spec.length(" ".join((*kept, spare))) <= limits.chars_budget and _adds(spare, kept):
+                kept.append(spare)
+    return " ".join(kept)
+
+
+def _adds(sentence: str, said: Sequence[str]) -> bool:
+    """Whether at least half of the longer words of `sentence` have not been said."""
+    words = {word for word in WORD.findall(sentence.casefold()) if len(word) > TAG_WORD_CHARS_MIN}
+    new = words.difference(*(WORD.findall(other.casefold()) for other in said))
+    return 2 * len(new) >= len(words) > 0
+
+
+def _spare_sentences(case: _Case, limits: FieldSpec, kept: Sequence[str]) -> Iterator[str]:
+    """Good sentences of the other candidates that stand on their own; then, for a very short body, the product's."""
+    theirs = (sentence for text in _spares(case, limits) for sentence in split_sentences(text))
+    own = (tidy(sentence) for sentence in split_sentences(case.product.description))
+    yield from (sentence for sentence in theirs if _first_word(sentence) not in PRONOUNS)
+    for sentence in own:
+        if len(" ".join(kept).split()) >= TERSE_WORDS:
+            return
+        if _first_word(sentence) not in PRONOUNS and case.sound(sentence, limits.name):
+            yield sentence
+
+
+def _spares(case: _Case, limits: FieldSpec) -> Iterator[str]:
+    """What is left of the other candidates' texts for this field, in their order."""
+    alone = replace(case, spares=())
+    for other in case.spares:
+        for raw, complete in other.get(limits.name, ()):
+            if text := _mended(raw, alone, limits, [], complete=complete):
+                yield text
+
+
+def _first_word(sentence: str) -> str:
+    return next(iter(WORD.findall(sentence.casefold())), "")
+
+
 def _stand_ins(case: _Case, limits: FieldSpec) -> Iterator[str]:
     """Texts made of the product's own words, best first; the last ones always fit and claim nothing."""
     product = case.product
     if limits.name == "call_to_action":
         candidates: Iterable[str] = PLAIN_ACTIONS
     elif limits.name == "headline":
-        candidates = (product.title, product.category.rpartition(">")[2].strip(), *PLAIN_ACTIONS)
+        named = (product.title, product.title.partition(",")[0], product.category.rpartition(">")[2].strip())
+        candidates = (*named, *_short_clauses(product.description), *PLAIN_ACTIONS)
     else:
         sentences = [part for part in split_sentences(product.description) if len(part.split()) >= STAND_IN_WORDS_MIN]
         pairs = [" ".join(pair) for pair in pairwise(sentences)]
@@ -166,8 +260,19 @@ def _stand_ins(case: _Case, limits: FieldSpec) -> Iterator[str]:
     plain = {*PLAIN_ACTIONS, *PLAIN_BODIES}
     for candidate in candidates:
         text = fit(tidy(candidate), limits, case.spec.length, complete=True)
+        if limits.name == "headline" and case.clauses is not None and case.spec.length(candidate) > limits.chars_budget:
+            text = _ended(text, case.clauses)
         if text and (candidate in plain or case.sound(text, limits.name)):
             yield text
+
+
+def _short_clauses(description: str) -> Iterator[str]:
+    """Clauses of a description that say something by themselves: "Solid beech", "25 cm rolling width"."""
+    for sentence in split_sentences(description):
+        for clause in re.split(r"[,;:](?=\s)", sentence.rstrip("".join(CLOSING))):
+            words = clause.split()
+            if len(words) in CLAUSE_WORDS and words[0].lower() not in DANGLING | PRONOUNS:
+                yield " ".join((words[0][:1].upper() + words[0][1:], *words[1:]))
 
 
 def _hashtags(

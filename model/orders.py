@@ -15,7 +15,7 @@ _ADDRESSEE = r"(?:system|assistant|ai|copy robot|language models?)"
 _OURS = r"(?:poem|our (?:shop|store|sale|newsletter|founder))"
 _ORDERS = re.compile(
     rf"\b(?:ignore|disregard|forget|override)\b[^.!?]*\b{_RULES}\b"
-    rf"|\b{_ADDRESSEE}\b[^.!?:]*:\s*(?:please\s+)?(?:ignore|disregard|forget|you|add|{_VERB})\b"
+    rf"|\b{_ADDRESSEE}\b[^.!?:]*:\s*(?:please\s+)?(?:ignore|disregard|forget|do not|don't|you|add|{_VERB})\b"
     rf"|\b(?:and|then|please|must|now)\s+{_VERB}\b[^.!?]*\b(?:{_OURS}|the world)\b"
     rf"|^\W*{_VERB}\b[^.!?]*\b{_OURS}\b",
     re.IGNORECASE,

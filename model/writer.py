@@ -18,10 +18,10 @@ from tokenizers import Tokenizer
 
 from model.bundle import Bundle, BundleError, open_bundle
 from model.channel import ChannelSpec
-from model.creative import Creative, Passport, creative_id
-from model.drafting import finish
+from model.creative import Copy, Creative, Passport, creative_id
+from model.drafting import Written, finish
 from model.engine import Engine, EngineError, Slot, Span, Vocabulary
-from model.grounding import ProductView, view
+from model.grounding import view
 from model.orders import without_orders
 from model.product import Product
 from model.prompt import VOICES, Prompt, prompt_from_dict
@@ -100,29 +100,21 @@ class Writer:
             validity_version=VALIDITY_VERSION,
             **self._provenance,
         )
-        drafts = [(self._creative(row, product, facts, spec, passport), _likelihood(row)) for row in rows]
+        written = [self._written(row, spec) for row in rows]
+        drafts = []
+        for place, row in enumerate(rows):
+            spares = (*written[:place], *written[place + 1 :])
+            copy = finish(written[place], product, facts, spec, spares)
+            drafts.append((_creative(copy, product, spec, passport), _likelihood(row)))
         words = row_text(product)
         drafts.sort(key=lambda draft: self._ranking.key(draft[0], words, draft[1]))
         return tuple(draft for draft, _ in drafts)
 
-    def _creative(
-        self, row: Sequence[Span], product: Product, facts: ProductView, spec: ChannelSpec, passport: Passport
-    ) -> Creative:
+    def _written(self, row: Sequence[Span], spec: ChannelSpec) -> Written:
         written: dict[str, list[tuple[str, bool]]] = {limits.name: [] for limits in spec.fields}
         for name, span in zip(_slot_fields(spec), row, strict=True):
             written[name].append((self._tokenizer.decode(span.ids), span.complete))
-        words, repairs = finish(written, product, facts, spec)
-        judged = assess(product, words, spec)
-        return Creative(
-            id=creative_id(product.sku, spec.name, words, passport),
-            sku=product.sku,
-            channel=spec.name,
-            copy=words,
-            validity=judged.validity,
-            findings=judged.findings,
-            passport=passport,
-            repairs=repairs,
-        )
+        return written
 
     def _slots(self, spec: ChannelSpec) -> list[Slot]:
         slots = []
@@ -152,6 +144,23 @@ class Writer:
 def open_writer(folder: Path, *, threads: int = 0, git_commit: str = "", image_digest: str = "") -> Writer:
     """Verify the bundle in `folder` and load it. Raises BundleError, naming the file at fault."""
     return Writer(open_bundle(folder), threads=threads, git_commit=git_commit, image_digest=image_digest)
+
+
+def _creative(
+    finished: tuple[Copy, tuple[str, ...]], product: Product, spec: ChannelSpec, passport: Passport
+) -> Creative:
+    words, repairs = finished
+    judged = assess(product, words, spec)
+    return Creative(
+        id=creative_id(product.sku, spec.name, words, passport),
+        sku=product.sku,
+        channel=spec.name,
+        copy=words,
+        validity=judged.validity,
+        findings=judged.findings,
+        passport=passport,
+        repairs=repairs,
+    )
 
 
 def _likelihood(row: Sequence[Span]) -> float:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from model.grounding import topic_stems
-from model.lexicon import lexicon, normalise
+from model.ranking import content_stems
 from model.training.pairs import Pair
 from model.training.run_config import TrainingError
 
@@ -59,9 +58,5 @@ def novelty(pair: Pair) -> float:
     Hashtags are left out: they run words together.
     """
     words = pair.words
-    said = _content(" . ".join((*words.headlines, *words.bodies, *words.texts("call_to_action"))))
-    return len(said - _content(pair.product.facts())) / len(said) if said else 0.0
-
-
-def _content(text: str) -> set[str]:
-    return {stem for stem in topic_stems(lexicon().words(normalise(text))) if stem.isalpha()}
+    said = content_stems(" . ".join((*words.headlines, *words.bodies, *words.texts("call_to_action"))))
+    return len(said - content_stems(pair.product.facts())) / len(said) if said else 0.0

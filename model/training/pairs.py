@@ -77,16 +77,18 @@ def pair_from_dict(table: Mapping[str, Any]) -> Pair:
         trap=table["trap"],
         product=Product(sku=table["id"], attributes=attributes, **row),
         spec=channel(table["channel"]),
-        words=Copy(
-            _texts(words["headlines"]), _texts(words["bodies"]), words["call_to_action"], _texts(words["hashtags"])
-        ),
+        words=copy_from(words),
     )
 
 
-def _texts(values: Any) -> tuple[str, ...]:
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise TypeError(f"{values!r} is no list of texts")
-    return tuple(values)
+def copy_from(table: Mapping[str, Any]) -> Copy:
+    """An ad's words from its JSON form. Raises KeyError, and TypeError naming the field."""
+    for key in ("headlines", "bodies", "hashtags"):
+        if not isinstance(table[key], list) or not all(isinstance(text, str) for text in table[key]):
+            raise TypeError(f"{key} should be a list of texts, and is {table[key]!r}")
+    if not isinstance(table["call_to_action"], str):
+        raise TypeError(f"call_to_action should be a text, and is {table['call_to_action']!r}")
+    return Copy(tuple(table["headlines"]), tuple(table["bodies"]), table["call_to_action"], tuple(table["hashtags"]))
 
 
 def flaws(pair: Pair) -> list[str]:

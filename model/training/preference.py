@@ -32,7 +32,7 @@ from model.training.finetune import (
     save_result,
 )
 from model.training.leakage import refuse_leaks
-from model.training.pairs import Pair, read_pairs
+from model.training.pairs import Pair, copy_from, read_pairs
 from model.training.processes import Processes
 from model.training.run_config import FinetuneConfig, TrainingError
 from model.training.training_run import Say
@@ -107,19 +107,10 @@ def _preference(table: Mapping[str, Any], known: Mapping[str, Pair], used: Conta
             raise ValueError(f"{key} is {table[key]!r}, and that of pair {pair.id} is {value!r}")
     if table["chosen_by"] not in CHOSEN_BY:
         raise ValueError(f"chosen_by should be one of {', '.join(CHOSEN_BY)}, and is {table['chosen_by']!r}")
-    chosen, rejected = _copy(table["chosen"]), _copy(table["rejected"])
+    chosen, rejected = copy_from(table["chosen"]), copy_from(table["rejected"])
     if chosen == rejected:
         raise ValueError("chosen and rejected are the same ad")
     return Preference(table["id"], pair, chosen, rejected, table["chosen_by"], table["why"])
-
-
-def _copy(table: Mapping[str, Any]) -> Copy:
-    for key in ("headlines", "bodies", "hashtags"):
-        if not isinstance(table[key], list) or not all(isinstance(text, str) for text in table[key]):
-            raise TypeError(f"{key} should be a list of texts, and is {table[key]!r}")
-    if not isinstance(table["call_to_action"], str):
-        raise TypeError(f"call_to_action should be a text, and is {table['call_to_action']!r}")
-    return Copy(tuple(table["headlines"]), tuple(table["bodies"]), table["call_to_action"], tuple(table["hashtags"]))
 
 
 def prepare(config: FinetuneConfig, folder: Path, processes: Processes, say: Say) -> Prepared:

@@ -59,7 +59,7 @@ def test_a_sentence_that_the_product_does_not_support_is_cut_and_the_rest_stays(
 
 
 def test_a_copied_run_of_the_description_is_broken_by_leaving_a_sentence_out():
-    copied = "Solid beech, two steps, 42 cm high. Carries 150 kg. Delivered assembled, and made to stand."
+    copied = "Solid beech, two steps, 42 cm high. Carries 150 kg. Delivered assembled."
     words, repairs = finished(body=[copied], headline=["A stool of beech"], call_to_action=["See the stool"])
 
     assert words.bodies == ("Solid beech, two steps, 42 cm high. Carries 150 kg.",)
@@ -204,3 +204,67 @@ def test_the_products_own_words_alone_make_a_whole_ad_for_every_sample_product()
 
     assert len(products) > 100
     assert broken == []
+
+
+def drafted(body, *spares, description="Hardened jaws, 125 mm wide. Grey cast iron vice. Anvil at the back. 14.5 kg."):
+    product, spec = Product("V-1", "Bench vice, swivel base", description), channel("linkedin")
+    texts = {"headline": ["Bench vice, swivel base"], "call_to_action": ["See the swivel base"], "hashtags": ["vice"]}
+    candidates = [written(spec, body=[text], **texts) for text in (body, *spares)]
+    return finish(candidates[0], product, view(product), spec, candidates[1:])
+
+
+GOOD = "The vice is in grey cast iron with a swivel base."
+
+
+def test_a_sentence_that_joins_facts_anew_is_cut():
+    words, repairs = drafted(f"{GOOD} The base is 125 mm wide.")
+
+    assert words.bodies == (GOOD,)
+    assert repairs == ("body: 1 of 2 sentences joined facts anew",)
+
+
+def test_the_gap_is_filled_with_a_good_sentence_of_another_candidate():
+    words, _ = drafted(
+        f"The base is 125 mm wide. {GOOD}",
+        f"{GOOD} It is made of iron.",  # said already, and leans on it
+        "The jaws are grey cast iron. The vice has an anvil at the back.",
+    )
+
+    assert words.bodies == (f"{GOOD} The vice has an anvil at the back.",)
+
+
+def test_a_body_without_a_good_sentence_is_another_candidates():
+    words, repairs = drafted("The base is 125 mm wide.", GOOD)
+
+    assert words.bodies == (GOOD,)
+    assert "body: another candidate's words stand in" in repairs
+
+
+def test_a_very_short_body_takes_in_a_sentence_of_the_product():
+    words, _ = drafted("The anvil is 125 mm wide. The jaws are 125 mm wide.")
+
+    assert words.bodies == ("The jaws are 125 mm wide. Grey cast iron vice.",)
+
+
+def test_a_sentence_that_leans_on_one_that_was_cut_goes_with_it():
+    words, _ = drafted(f"The anvil is 125 mm wide. They are grey cast iron. {GOOD}")
+
+    assert words.bodies == (GOOD,)
+
+
+def test_a_headline_is_cut_at_the_end_of_a_clause_or_not_used():
+    product = Product("1", "Tahini, stone-ground", "Sesame paste from hulled white sesame. Contains sesame.")
+    spec = channel("google_rsa")
+    draft = written(spec, headline=["Tahini, stone-ground sesame paste", "Sesame paste from hulled white sesame"])
+    words, _ = finish(draft, product, view(product), spec)
+
+    assert words.headlines == ("Tahini, stone-ground", "Tahini", "Contains sesame")
+
+
+def test_a_row_in_another_language_is_not_compared_word_by_word():
+    product = Product("1", "Schraubstock", "Der Schraubstock ist aus grauem Guss und wiegt 14 kg mit dem Amboss.")
+    spec = channel("linkedin")
+    draft = written(spec, headline=["A vice of 14 kg"], body=["A bench vice that weighs 14 kg with its anvil."])
+    words, _ = finish(draft, product, view(product), spec)
+
+    assert words.bodies == ("A bench vice that weighs 14 kg with its anvil.",)
