@@ -10,7 +10,7 @@ writer uses it to choose among its own sentences and validity.py does not count 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -21,21 +21,28 @@ from model.lexicon import lexicon, normalise, singular, topic_stem
 from model.product import Product
 from model.quantities import UNITS
 
-Reason = Literal["apart", "lifted", "new", "twice", "denied"]
+Reason = Literal["apart", "lifted", "new", "twice", "denied", "short"]
 """
 apart: no clause of the row holds all these words together.
 lifted: a number, or a lone word, without any noun of the clause it was taken from: "Fits 14", "Not included".
 new: the row has none of the words that matter here.
-twice: one word said twice in a clause.
-denied: a call to action points at what the row says is not there.
+twice: one word said twice in a clause, or a clause that only says again what stood before it.
+denied: what the row says is not there is spoken of as if it were.
+short: a headline copies a clause of the row and stops before its noun, "Sesame paste from hulled", or is half a
+sentence.
 """
 
 _SENTENCE = re.compile(r"(?<=[.!?…])\s+|\n")
 _CLAUSE = re.compile(r"(?<!\d)[,;:](?!\d)|[,;:](?=\s|$)|[.!?…](?=\s|$)|\s[-–—]\s")
 _JOINED = re.compile(r"\b(?:and|or|with|plus|but|while|when|which|that|so|because|(?:is|are) included)\b")
 """Between two of these an ad states one thing; the row is cut at punctuation alone, to be generous."""
+_VERB = re.compile(r"\b(?:is|are|has|have)\b")
+_BARE_MEASURE = re.compile(r"\bwith (?:an? )?\d[\d.,]* ?[^\W\d]{1,2}(?: (?:long|wide|high|deep|thick|across))?$")
+"""A thing does not come with 110 g."""
+_SUBORDINATE = re.compile(r"\b(?:when|while|which|that|because)\b")
 _LINK = re.compile(r"\b(?:in|of|for)\b")
 """A row has "wool flannel, mid grey" where an ad has "wool flannel in mid grey"."""
+_BELONGS = re.compile(r"\b(in|of|with)\b")
 _DENIAL = re.compile(r"\b(?:not|no|without|sold separately|needs?|required?)\b")
 _NUMBERS = {word: str(value) for value, word in enumerate(
     "zero one two three four five six seven eight nine ten eleven twelve".split()
@@ -69,12 +76,28 @@ class RowClauses:
     everything: Stems
     doubled: Stems
     """Stems that a clause of the row holds twice itself."""
+    parts_of: Mapping[str, Stems]
+    """Stem -> what stands before "in", "of" or "with" in its clause: in "knob in walnut", walnut is the knob's."""
     ends: Stems
     """Of the last words of its clauses."""
+    runs: tuple[tuple[str, ...], ...]
+    """The words of each clause as they stand."""
 
     def ends_as(self, text: str) -> bool:
         """Whether `text` ends on a word that a clause of the row ends on."""
         return bool(stems := _stem_list(normalise(text))) and stems[-1] in self.ends
+
+    def stops_short(self, text: str) -> bool:
+        """Whether `text` is the beginning of a clause, or a stretch of it, and the next word belongs to it."""
+        words = lexicon().words(text).texts
+        nexts = [
+            run[start + len(words) : start + len(words) + 1]
+            for run in self.runs
+            for start in range(len(run) - len(words) + 1)
+            if run[start : start + len(words)] == words
+        ]
+        loosely = lexicon().sets["function_words"] | lexicon().sets["dimension_words"] | {""}
+        return bool(nexts) and all(word and word[0] not in loosely for word in nexts)
 
 
 @lru_cache(maxsize=256)
@@ -100,16 +123,44 @@ def row_clauses(product: Product) -> RowClauses:
         title=_stems(title),
         everything=own.union(*clauses),
         doubled=frozenset(stem for text in texts for stem in _twice(text)),
+        parts_of=_parts_of(texts, own),
         ends=frozenset(stems[-1] for text in texts if (stems := _stem_list(text))),
+        runs=tuple(lexicon().words(text).texts for text in texts),
     )
+
+
+def _parts_of(texts: Iterable[str], own: Stems) -> dict[str, Stems]:
+    found: dict[str, Stems] = {}
+    for text in texts:
+        before, _, after = _BELONGS.split(text, maxsplit=1) if _BELONGS.search(text) else (text, "", "")
+        for stem in _stems(text):
+            part = _stems(before) - own if stem in _stems(after) else frozenset()
+            # A clause that gives it to the whole thing outweighs one that gives it to a part.
+            found[stem] = part & found.get(stem, part)
+    return found
+
+
+def clause_stems(text: str) -> Stems:
+    """Rough stems of the content words of any text, to see whether one says what another has said."""
+    return _stems(normalise(text))
 
 
 def loose(row: RowClauses, text: str, field: str) -> Iterator[Loose]:
     """Every clause of `text` that does not hang together as the row does; `field` as in `channel.FIELD_NAMES`."""
+    if field == "call_to_action":
+        if reason := _pointing(row, normalise(text)):
+            yield Loose(text, reason)
+        return
+    said: Stems = frozenset()
     for piece in _clauses(normalise(text)):
         beside = _stems(piece)
-        if any(stem not in row.doubled for stem in _twice(piece)):
+        if any(stem not in row.doubled for stem in _twice(piece)) or (beside and beside <= said):
             yield Loose(piece, "twice")
+        said |= beside
+        if _BARE_MEASURE.search(piece):
+            yield Loose(piece, "lifted")
+        if field == "headline" and (row.stops_short(piece) or _SUBORDINATE.search(piece)):
+            yield Loose(piece, "short")
         parts = [part for part in _JOINED.split(piece) if part.strip()]
         for part in parts:
             if reason := _reason(row, part, beside, field, alone=len(parts) == 1):
@@ -127,21 +178,63 @@ def _reason(row: RowClauses, part: str, beside: Stems, field: str, *, alone: boo
     if not known:
         return None
     homes = [clause for clause in row.clauses if known <= clause]
-    if not homes and not known <= row.title and not _linked(row, part, known):
+    if not homes and not (known <= row.title and not _VERB.search(part)) and not _linked(row, part, known):
         return "apart"
-    if field == "call_to_action" and homes and all(home in row.denied for home in homes):
+    if homes and all(home in row.denied for home in homes) and not _DENIAL.search(part):
         return "denied"
-    lone = alone and len(known) == 1 and field != "body" and not stems & row.own
+    lone = alone and len(known) == 1 and field != "body"
+    if lone and stems & row.own and not numbers:
+        return "lifted" if all(row.parts_of.get(stem) for stem in known) else None
     if homes and (numbers or lone) and not any(_keeps_noun(row, home, known, stems, beside) for home in homes):
         return "lifted"
     return None
 
 
+def _pointing(row: RowClauses, text: str) -> Reason | None:
+    """What is wrong with a call to action: it names one thing of the row, whole, and a buyer can look at it."""
+    stems = _stems(text)
+    known = stems - (_free("call_to_action") - row.everything) - row.own
+    numbers = {stem for stem in known if stem[0].isdigit()}
+    if any(stem not in row.everything for stem in known - numbers) or not _as_spelt(row, text):
+        return "new"
+    homes = [clause for clause in row.clauses if known <= clause]
+    if not homes:
+        return "apart"
+    if any(row.parts_of.get(stem) and not row.parts_of[stem] & stems for stem in known) and stems & row.own:
+        return "lifted"
+    if known and all(home in row.denied for home in homes):
+        return "denied"
+    sizes = stems & _free("dimension")
+    if numbers and (not known - numbers | sizes or any(not _measurable(stem) for stem in numbers)):
+        return "lifted"
+    for home in homes:
+        others = {stem for stem in home - row.own - _free("dimension") if not stem[0].isdigit()}
+        if not numbers and (len(known) != 1 or stems & row.own or not others - known):
+            return None
+        if numbers and others <= stems:
+            return None
+    return "lifted" if known else None
+
+
+def _as_spelt(row: RowClauses, text: str) -> bool:
+    """Whether its words in -ing are the row's: "rests" are nothing to see the "resting" of."""
+    words = {word for run in row.runs for word in run}
+    return all(word in words or not word.endswith("ing") for word in lexicon().words(text).texts)
+
+
+def _measurable(stem: str) -> bool:
+    """A length or a plain count; nobody checks grams or minutes on a page."""
+    return stem.endswith("length") or _NUMBER.fullmatch(stem) is not None or "/" in stem
+
+
 def _linked(row: RowClauses, part: str, known: Stems) -> bool:
-    """Whether "in", "of" or "for" ties together clauses of one sentence of the row."""
+    """Whether "in", "of" or "for" ties together clauses of one sentence of the row, each with a word of its own."""
     ends = [found for end in _LINK.split(part) if (found := _stems(end) & known)]
-    return len(ends) > 1 and any(
-        all(any(end <= clause for clause in sentence) for end in ends) for sentence in row.sentences
+    worded = all(any(not stem[0].isdigit() for stem in end) for end in ends)
+    return (
+        len(ends) > 1
+        and worded
+        and any(all(any(end <= clause for clause in sentence) for end in ends) for sentence in row.sentences)
     )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from model.attachment import RowClauses, loose, row_clauses
+from model.attachment import RowClauses, clause_stems, loose, row_clauses
 from model.channel import ChannelSpec, FieldSpec
 from model.creative import Copy
 from model.grounding import ProductView
@@ -38,7 +38,7 @@ STAND_INS_TRIED = 12
 """Beginnings tried for a copy of the product's own words before the last is taken as it is."""
 PLAIN_BODIES = ("See the details before you decide.", "Take a closer look at it.")
 CLOSING = (".", "!", "?", "…")
-SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)]*\s+")
+SENTENCE_END = re.compile(r"(?<=[.!?…])(?<!\b[Mm]ax\.)(?<!\b[Mm]in\.)(?<!\b[Aa]pprox\.)[\"'”’)]*\s+")
 WORD = re.compile(r"[^\W_]+", re.UNICODE)
 QUOTES = "\"'“”‘’"
 OPENING_QUOTE = re.compile(rf"(?:^|(?<=[\s(]))[{QUOTES}](?=\w)")
@@ -49,6 +49,7 @@ LEANING = frozenset("they these those both their".split())
 PRONOUNS = LEANING | {"it", "its", "this", "that"}
 TERSE_WORDS = 8
 """A body of fewer takes in a sentence of the product's own."""
+READER = frozenset("you your yours yourself".split())
 CLAUSE_WORDS = range(2, 7)
 """Words of a clause of the description that may be a headline."""
 SERIOUS = CRITICAL | GROUNDING
@@ -65,6 +66,8 @@ class _Case:
     clauses: RowClauses | None = None
     """To see by what hangs together; None for rows that are not in English, the language of what is written."""
     spares: Sequence[Written] = ()
+    bodies: frozenset[str] = frozenset()
+    """Folded: a headline has to differ from them."""
     stand_ins_skipped: int = 0
     """How many of the best stand-ins for a body to pass over."""
 
@@ -127,9 +130,11 @@ def _own_words(case: _Case) -> Copy:
 def _assemble(written: Written, case: _Case) -> tuple[Copy, tuple[str, ...]]:
     repairs: list[str] = []
     texts: dict[str, tuple[str, ...]] = {}
-    for limits in case.spec.fields:
+    for limits in sorted(case.spec.fields, key=lambda limits: limits.name != "body"):
         make = _hashtags if limits.name == "hashtags" else _texts
         texts[limits.name] = make(written.get(limits.name, ()), case, limits, repairs)
+        if limits.name == "body":
+            case = replace(case, bodies=frozenset(map(_fold, texts["body"])))
     words = Copy(
         headlines=texts.get("headline", ()),
         bodies=texts.get("body", ()),
@@ -142,12 +147,12 @@ def _assemble(written: Written, case: _Case) -> tuple[Copy, tuple[str, ...]]:
 def _texts(written: Sequence[tuple[str, bool]], case: _Case, limits: FieldSpec, repairs: list[str]) -> tuple[str, ...]:
     kept: list[str] = []
     for raw, complete in written:
-        text = _mended(raw, case, limits, repairs, complete=complete)
-        if text and _fold(text) not in map(_fold, kept):
+        text = _mended(raw, case, limits, kept, repairs, complete=complete)
+        if text and _is_new(text, kept, case, limits):
             kept.append(text)
         elif text:
             repairs.append(f"{limits.name}: a repeated text was dropped")
-    spares = _spares(case, limits) if len(kept) < len(written) else ()
+    spares = _spares(case, limits, kept) if len(kept) < len(written) else ()
     for others, count, whose in (
         (spares, len(written), "another candidate's words stand in"),
         (_stand_ins(case, limits), limits.count_min, "the product's own words stand in"),
@@ -155,21 +160,29 @@ def _texts(written: Sequence[tuple[str, bool]], case: _Case, limits: FieldSpec, 
         for text in others:
             if len(kept) >= count:
                 break
-            if _fold(text) not in map(_fold, kept):
+            if _is_new(text, kept, case, limits):
                 kept.append(text)
                 repairs.append(f"{limits.name}: {whose}")
     return tuple(kept)
 
 
-def _mended(raw: str, case: _Case, limits: FieldSpec, repairs: list[str], *, complete: bool) -> str:
-    """What is left of one text: within its limits, supported, and joined as the product joins it."""
+def _is_new(text: str, kept: Sequence[str], case: _Case, limits: FieldSpec) -> bool:
+    if limits.name == "body":
+        return not _says_again(text, kept) and _fold(text) not in map(_fold, kept)
+    return _fold(text) not in {*map(_fold, kept), *case.bodies}
+
+
+def _mended(
+    raw: str, case: _Case, limits: FieldSpec, said: Sequence[str], repairs: list[str], *, complete: bool
+) -> str:
+    """What is left of one text: within its limits, supported, joined as the product joins it, and not `said` before."""
     whole = tidy(raw)
     text = fit(whole, limits, case.spec.length, complete=complete)
     if text and not complete:
         repairs.append(f"{limits.name}: cut at the limit")  # may miss the words that made sense of it
     if limits.name == "headline" and case.clauses is not None and (not complete or len(text) < len(whole.rstrip("."))):
         text = _ended(text, case.clauses)
-    return _attached(_supported(text, case, limits.name, repairs), case, limits, repairs)
+    return _attached(_supported(text, case, limits.name, repairs), case, limits, said, repairs)
 
 
 def _ended(headline: str, clauses: RowClauses) -> str:
@@ -188,15 +201,16 @@ def _supported(text: str, case: _Case, field: str, repairs: list[str]) -> str:
     return " ".join(sound)
 
 
-def _attached(text: str, case: _Case, limits: FieldSpec, repairs: list[str]) -> str:
-    """`text` without the sentences that join facts as the product does not; others fill the gap in a body."""
+def _attached(text: str, case: _Case, limits: FieldSpec, said: Sequence[str], repairs: list[str]) -> str:
+    """`text` without sentences that join facts as the product does not or say nothing new; others fill the gap."""
     sentences = split_sentences(text)
     kept: list[str] = []
     cut = False
     for sentence in sentences:
         leans = cut and _first_word(sentence) in LEANING
         cut = leans or not case.attached(sentence, limits.name)
-        if not cut:
+        empty = limits.name == "body" and (sentence.rstrip(".").isalpha() or _says_again(sentence, (*said, *kept)))
+        if not cut and not empty:
             kept.append(sentence)
     if len(kept) == len(sentences):
         return text
@@ -205,9 +219,16 @@ def _attached(text: str, case: _Case, limits: FieldSpec, repairs: list[str]) -> 
         for spare in _spare_sentences(case, limits, kept):
             if len(kept) == len(sentences):
                 break
-            if case.spec.length(" ".join((*kept, spare))) <= limits.chars_budget and _adds(spare, kept):
+            longer = " ".join((*kept, spare))
+            if case.spec.length(longer) <= limits.chars_budget and _adds(spare, (*said, *kept)):
                 kept.append(spare)
     return " ".join(kept)
+
+
+def _says_again(sentence: str, said: Sequence[str]) -> bool:
+    """Whether all of it has been said: "The engraved numbers are 1 to 5." after "engraved with its number, 1 to 5"."""
+    stems = clause_stems(sentence)
+    return bool(stems) and stems <= frozenset().union(*map(clause_stems, said))
 
 
 def _adds(sentence: str, said: Sequence[str]) -> bool:
@@ -219,8 +240,8 @@ def _adds(sentence: str, said: Sequence[str]) -> bool:
 
 def _spare_sentences(case: _Case, limits: FieldSpec, kept: Sequence[str]) -> Iterator[str]:
     """Good sentences of the other candidates that stand on their own; then, for a very short body, the product's."""
-    theirs = (sentence for text in _spares(case, limits) for sentence in split_sentences(text))
-    own = (tidy(sentence) for sentence in split_sentences(case.product.description))
+    theirs = (sentence for text in _spares(case, limits, ()) for sentence in split_sentences(text))
+    own = map(tidy, _plainest(case.product))
     yield from (sentence for sentence in theirs if _first_word(sentence) not in PRONOUNS)
     for sentence in own:
         if len(" ".join(kept).split()) >= TERSE_WORDS:
@@ -229,12 +250,12 @@ def _spare_sentences(case: _Case, limits: FieldSpec, kept: Sequence[str]) -> Ite
             yield sentence
 
 
-def _spares(case: _Case, limits: FieldSpec) -> Iterator[str]:
-    """What is left of the other candidates' texts for this field, in their order."""
+def _spares(case: _Case, limits: FieldSpec, said: Sequence[str]) -> Iterator[str]:
+    """What is left of the other candidates' texts for this field, in their order; `said` is read as it grows."""
     alone = replace(case, spares=())
     for other in case.spares:
         for raw, complete in other.get(limits.name, ()):
-            if text := _mended(raw, alone, limits, [], complete=complete):
+            if text := _mended(raw, alone, limits, said, [], complete=complete):
                 yield text
 
 
@@ -248,15 +269,17 @@ def _stand_ins(case: _Case, limits: FieldSpec) -> Iterator[str]:
     if limits.name == "call_to_action":
         candidates: Iterable[str] = PLAIN_ACTIONS
     elif limits.name == "headline":
-        named = (product.title, product.title.partition(",")[0], product.category.rpartition(">")[2].strip())
-        candidates = (*named, *_short_clauses(product.description), *PLAIN_ACTIONS)
+        named = (product.title, product.title.partition(",")[0])
+        general = product.category.rpartition(">")[2].strip()
+        candidates = (*named, *_short_clauses(product.description), general, *PLAIN_ACTIONS)
     else:
-        sentences = [part for part in split_sentences(product.description) if len(part.split()) >= STAND_IN_WORDS_MIN]
+        sentences = [part for part in _plainest(product) if len(part.split()) >= STAND_IN_WORDS_MIN]
         pairs = [" ".join(pair) for pair in pairwise(sentences)]
         titled = [f"{product.title}. {text}" for text in (*sentences[:1], *PLAIN_BODIES, " ".join(PLAIN_BODIES))]
-        bodies = (*pairs[:1], *sentences, *pairs[1:], *titled, *PLAIN_BODIES)
+        own = (*pairs[:1], *sentences, *pairs[1:], *titled)
+        whole_first = sorted(own, key=lambda text: case.spec.length(text) > limits.chars_budget)
         # The last two are never passed over: they are what always fits.
-        candidates = bodies[min(case.stand_ins_skipped, len(bodies) - len(PLAIN_BODIES)) :]
+        candidates = (*whole_first[min(case.stand_ins_skipped, len(own)) :], *PLAIN_BODIES)
     plain = {*PLAIN_ACTIONS, *PLAIN_BODIES}
     for candidate in candidates:
         text = fit(tidy(candidate), limits, case.spec.length, complete=True)
@@ -266,10 +289,18 @@ def _stand_ins(case: _Case, limits: FieldSpec) -> Iterator[str]:
             yield text
 
 
+def _plainest(product: Product) -> list[str]:
+    """The sentences of a description in their order, those that speak to the reader or shout after the others."""
+    sentences = split_sentences(product.description)
+    return sorted(
+        sentences, key=lambda text: text.endswith("!") or bool(READER.intersection(WORD.findall(text.lower())))
+    )
+
+
 def _short_clauses(description: str) -> Iterator[str]:
     """Clauses of a description that say something by themselves: "Solid beech", "25 cm rolling width"."""
     for sentence in split_sentences(description):
-        for clause in re.split(r"[,;:](?=\s)", sentence.rstrip("".join(CLOSING))):
+        for clause in re.split(r"[,;:](?=\s)(?!\s\d)", sentence.rstrip("".join(CLOSING))):
             words = clause.split()
             if len(words) in CLAUSE_WORDS and words[0].lower() not in DANGLING | PRONOUNS:
                 yield " ".join((words[0][:1].upper() + words[0][1:], *words[1:]))

@@ -1,9 +1,16 @@
 """Facts of an ad are joined as the row joins them, or the clause is loose; one clause a case, right and wrong."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from model.attachment import loose, row_clauses
 from model.product import Product
+from model.training.pairs import copy_from, read_pairs
+
+ROOT = Path(__file__).parents[2]
+DATA = ROOT / "model/data"
 
 VICE = Product(
     "V-1",
@@ -70,8 +77,56 @@ def test_headlines_and_calls_to_action_are_held_to_the_row_too(text, field, expe
     assert reasons(STOOL, text, field) == expected
 
 
-def test_a_number_keeps_the_thing_that_is_counted():
-    assert reasons(VICE, "Check the size: 3 pairs", "call_to_action") == ["lifted"]
+POT = Product(
+    "P-1",
+    "Moka pot 'Vesper', 6 cups, 14.5 kg",
+    "Aluminium pot with handle and knob in walnut. Parking mode needs the wiring kit. Loop recording in clips of 3. "
+    "Sesame paste from hulled white sesame. A pad and pens not included. Each rests on a stand, 40 cm above the floor. "
+    "First order from 3 pairs.",
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("See the handle and knob", []),
+        ("See the details", []),
+        ("See the walnut", ["lifted"]),  # it is the knob's
+        ("Check the pad and pens", ["denied"]),
+        ("See the resting", ["new"]),
+        ("Check the 14.5 kg", ["lifted"]),
+        ("Check the height of the stand: 40 cm", ["new"]),
+        ("Check 40 cm above the floor", []),
+        ("Check 40 cm", ["lifted"]),
+        ("Check the size: 3 pairs", ["lifted"]),
+        ("See the spout", ["new"]),
+    ],
+)
+def test_a_call_to_action_names_one_thing_of_the_row_that_can_be_looked_at(text, expected):
+    assert reasons(POT, text, "call_to_action") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Walnut Moka pot", ["lifted"]),
+        ("Aluminium Moka pot", []),
+        ("Sesame paste from hulled", ["short"]),
+        ("Loop recording", []),
+        ("Loop recording in clips of 3", []),
+    ],
+)
+def test_a_headline_takes_no_material_of_a_part_and_stops_before_no_noun(text, expected):
+    assert reasons(POT, text, "headline") == expected
+
+
+def test_what_is_needed_is_not_said_to_be_there():
+    assert reasons(POT, "The pot has a wiring kit.") == ["denied"]
+    assert reasons(POT, "Parking mode needs the wiring kit.") == []
+
+
+def test_a_thing_does_not_come_with_its_weight():
+    assert reasons(POT, "A moka pot with 14.5 kg.") == ["lifted"]
 
 
 def test_a_headline_ends_where_a_clause_of_the_row_ends():
@@ -87,3 +142,24 @@ def test_any_row_can_be_cut_up(description):
     product = Product("1", "?", description)
 
     assert isinstance(list(loose(row_clauses(product), "A 2 l jug, 3 cm", "body")), list)
+
+
+def test_the_decision_says_how_many_marked_ads_are_loose():
+    def is_loose(product, words):
+        row = row_clauses(product)
+        return any(
+            any(loose(row, text, field))
+            for field in ("headline", "body", "call_to_action")
+            for text in words.texts(field)
+        )
+
+    products = {pair.id: pair.product for pair in read_pairs(DATA / "pairs.jsonl")}
+    with (DATA / "preferences.jsonl").open(encoding="utf-8") as file:
+        marks = [json.loads(line) for line in file]
+    rejected = [is_loose(products[mark["pair"]], copy_from(mark["rejected"])) for mark in marks]
+    chosen = {(mark["pair"], copy_from(mark["chosen"])) for mark in marks}
+    kept = [is_loose(products[pair], words) for pair, words in chosen]
+    decision = (ROOT / "architecture/decisions/0014-facts-stay-attached.md").read_text(encoding="utf-8")
+
+    assert f"{sum(rejected)} of {len(rejected)} rejected ads" in decision
+    assert f"{sum(kept)} of {len(kept)} chosen ones" in decision

@@ -86,7 +86,7 @@ def test_where_nothing_is_left_the_products_own_words_stand_in():
 def test_repeated_headlines_are_dropped_and_replaced():
     words, _ = finished(name="google_rsa", headline=["Two steps, 42 cm"] * 4, body=["Solid beech.", "Solid  BEECH"])
 
-    assert words.headlines == ("Two steps, 42 cm", "Wooden step stool", "Stools")
+    assert words.headlines == ("Two steps, 42 cm", "Wooden step stool", "Two steps, 42 cm high")
     assert len({body.casefold() for body in words.bodies}) == 2
 
 
