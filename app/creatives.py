@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 
+from app.connection import CLIENT_CLOSED_REQUEST, ClientGoneError, while_connected
 from app.openapi import CREATIVE_EXAMPLE, CREATIVES_EXAMPLE, REQUEST_EXAMPLES, picture_response, problems
 from app.parts import Parts, PartsOfApp
 from app.problem import Problem, ProblemKind, invalid
@@ -75,6 +76,7 @@ IfNoneMatch = Annotated[str | None, Header(description="An ETag; where it still 
     tags=["creatives"],
     summary="Write creatives for one product",
     response_description="The best creatives of every channel.",
+    response_model=CreativesOut,
     responses={
         200: {"content": {"application/json": {"example": CREATIVES_EXAMPLE}}},
         **problems(
@@ -90,7 +92,7 @@ IfNoneMatch = Annotated[str | None, Header(description="An ETag; where it still 
     },
     openapi_extra={"requestBody": {"content": {"application/json": {"examples": REQUEST_EXAMPLES}}}},
 )
-async def write_creatives(order: CreativesRequest, parts: PartsOfApp) -> CreativesOut:
+async def write_creatives(request: Request, order: CreativesRequest, parts: PartsOfApp) -> Any:
     """
     Write one ad for each channel, or more with `return_candidates`.
 
@@ -100,8 +102,12 @@ async def write_creatives(order: CreativesRequest, parts: PartsOfApp) -> Creativ
         raise invalid(f"Ask for at most {parts.settings.candidates_max} candidates.", pointer="/candidates")
     product = _product(order.product)
     specs = tuple(channel(name) for name in order.channels)
-    with studio_problems():
-        written = await parts.studio.write(Commission(product, specs, order.voice, order.candidates, order.seed))
+    commission = Commission(product, specs, order.voice, order.candidates, order.seed)
+    try:
+        with studio_problems():
+            written = await while_connected(request, parts.studio.write(commission))
+    except ClientGoneError:
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
     chosen = [creative for ranked in written for creative in ranked[: order.return_candidates]]
     for creative in chosen:
         parts.recent.put(creative, product)

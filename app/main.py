@@ -38,6 +38,7 @@ def create_app(settings: Settings, *, writer: WritesCreatives | None = None) -> 
             writer or _open_writer(settings),
             queue_depth_max=settings.queue_depth_max,
             timeout_seconds=settings.request_timeout_seconds,
+            writers=settings.writers,
         ),
         pictures=Pictures(
             drawn_at_once_max=settings.pictures_drawn_at_once_max, timeout_seconds=settings.request_timeout_seconds

@@ -28,6 +28,9 @@ class Settings(BaseSettings):
     threads: int = Field(default=0, ge=0, le=256)
     """Threads of the engine; 0 leaves the choice to it (one for each core)."""
 
+    writers: int = Field(default=4, ge=1, le=64)
+    """Requests written at once. 4 of 4 candidates fill the 16 rows that the engine steps together."""
+
     queue_depth_max: int = Field(default=16, ge=0)
     """
     Requests waiting beyond this are refused with 503.

@@ -1,5 +1,5 @@
 """
-Where the service writes: one thread that owns the writer, and a bounded queue in front of it.
+Where the service writes: a few threads that share the writer, and a bounded queue in front of them.
 
 Knows no HTTP. A commission ends in creatives or in one of the StudioErrors below, never in a hang.
 """
@@ -19,8 +19,8 @@ from typing import Protocol
 
 from model.channel import ChannelSpec
 from model.creative import Creative
-from model.engine import CancelledError
 from model.product import Product
+from model.tickets import CancelledError
 
 RETRY_AFTER_SECONDS_MAX = 60
 STALL_TIMEOUTS = 2.0
@@ -43,6 +43,11 @@ class WritesCreatives(Protocol):
 
     @property
     def bundle(self) -> BundleFacts: ...
+
+    @property
+    def alive(self) -> bool:
+        """Whether the next call can succeed."""
+        ...
 
     def write(
         self,
@@ -79,7 +84,7 @@ class WritingError(StudioError):
 
 
 class StudioDownError(StudioError):
-    """The thread is gone or not started: nothing is written until the process is replaced."""
+    """A thread is gone or none was started: nothing is written until the process is replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +110,9 @@ class _Job:
 
 class Studio:
     """
-    Writes commissions one after the other, in order of arrival.
+    Writes commissions in order of arrival, `writers` of them at once.
 
-    One thread, because the engine already uses every core for one commission; more would only share them.
+    Their rows share every step of the engine, which writes 16 ads in little more time than it needs for 4.
     """
 
     def __init__(
@@ -116,6 +121,7 @@ class Studio:
         *,
         queue_depth_max: int,
         timeout_seconds: float,
+        writers: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._writer = writer
@@ -124,10 +130,12 @@ class Studio:
         self._clock = clock
         self._changed = threading.Condition()
         self._waiting: deque[_Job] = deque()
-        self._running_since: float | None = None
+        self._started: dict[_Job, float] = {}
+        """Commissions in progress, and when each began."""
         self._closing = False
         self._mean_job_seconds = 1.0
-        self._thread: threading.Thread | None = None
+        self._writers = writers
+        self._threads: list[threading.Thread] = []
 
     @property
     def bundle_digest(self) -> str:
@@ -136,28 +144,36 @@ class Studio:
 
     @property
     def depth(self) -> int:
-        """Commissions that wait, the one in progress not counted."""
+        """Commissions that wait, those in progress not counted."""
         return len(self._waiting)
 
     def start(self) -> None:
         """Begin to write. Once in the life of a studio."""
-        self._thread = threading.Thread(target=self._run, name="adloom-writer", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._run, name=f"adloom-writer-{number}", daemon=True)
+            for number in range(self._writers)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def close(self) -> None:
-        """Finish the commission in progress, fail those that wait, stop the thread."""
+        """Finish the commissions in progress, fail those that wait, stop the threads."""
         with self._changed:
             self._closing = True
-            self._changed.notify()
-        if self._thread is not None:
-            self._thread.join(JOIN_SECONDS_MAX)
+            self._changed.notify_all()
+        patience = time.monotonic() + JOIN_SECONDS_MAX
+        for thread in self._threads:
+            thread.join(max(0.0, patience - time.monotonic()))
 
     def trouble(self) -> str:
         """Why nothing can be written at the moment and only a new process helps; empty when all is well."""
-        if self._thread is None or not self._thread.is_alive():
+        if not self._is_running():
             return "the writer thread is not running"
-        running_since = self._running_since
-        if running_since is not None and self._clock() - running_since > STALL_TIMEOUTS * self._timeout_seconds:
+        if not self._writer.alive:
+            return "the writer's engine is down"
+        with self._changed:
+            oldest = min(self._started.values(), default=self._clock())
+        if self._clock() - oldest > STALL_TIMEOUTS * self._timeout_seconds:
             return "the writer has been stuck on one request for more than twice the timeout"
         return ""
 
@@ -172,12 +188,14 @@ class Studio:
         finally:
             self._withdraw(job)
 
+    def _is_running(self) -> bool:
+        return bool(self._threads) and all(thread.is_alive() for thread in self._threads)
+
     def _enqueue(self, job: _Job) -> None:
         with self._changed:
-            if self._closing or self._thread is None or not self._thread.is_alive():
+            if self._closing or not self._is_running():
                 raise StudioDownError
-            in_progress = 0 if self._running_since is None else 1
-            if len(self._waiting) + in_progress > self._queue_depth_max:
+            if len(self._waiting) + len(self._started) >= self._queue_depth_max + self._writers:
                 raise StudioBusyError(self._retry_after_seconds())
             self._waiting.append(job)
             self._changed.notify()
@@ -191,7 +209,7 @@ class Studio:
 
     def _retry_after_seconds(self) -> int:
         """When the queue should have emptied, judged by how long commissions took lately."""
-        seconds = math.ceil(self._mean_job_seconds * (len(self._waiting) + 1))
+        seconds = math.ceil(self._mean_job_seconds * (len(self._waiting) + 1) / self._writers)
         return max(1, min(seconds, RETRY_AFTER_SECONDS_MAX))
 
     def _run(self) -> None:
@@ -199,7 +217,7 @@ class Studio:
             while (job := self._next()) is not None:
                 self._serve(job)
         except BaseException:
-            log.exception("the writer thread died")
+            log.exception("a writer thread died")
         finally:
             self._fail_waiting()
 
@@ -208,36 +226,36 @@ class Studio:
             self._changed.wait_for(lambda: self._waiting or self._closing)
             if self._closing:
                 return None
-            self._running_since = self._clock()
-            return self._waiting.popleft()
+            job = self._waiting.popleft()
+            self._started[job] = self._clock()
+            return job
 
     def _serve(self, job: _Job) -> None:
         """Whatever happens, the future is settled: that is what keeps a request from hanging."""
         if not job.result.set_running_or_notify_cancel():
-            self._rest()
+            self._rest(job)
             return
         try:
             written = tuple(self._write_channel(job, spec) for spec in job.commission.specs)
         except DeadlineError as error:
-            self._rest()
+            self._rest(job)
             job.result.set_exception(error)
         except Exception:
             log.exception("the writer failed")
-            self._rest()
+            self._rest(job)
             job.result.set_exception(WritingError())
         except BaseException:
             job.result.set_exception(StudioDownError())
             raise
         else:
-            self._rest()
+            self._rest(job)
             job.result.set_result(written)
 
-    def _rest(self) -> None:
+    def _rest(self, job: _Job) -> None:
         """Free the place before the answer goes out, so that whoever gets it may ask again at once."""
         with self._changed:
-            started_seconds = self._running_since or self._clock()
-            self._mean_job_seconds += 0.2 * (self._clock() - started_seconds - self._mean_job_seconds)
-            self._running_since = None
+            took_seconds = self._clock() - self._started.pop(job)
+            self._mean_job_seconds += 0.2 * (took_seconds - self._mean_job_seconds)
 
     def _write_channel(self, job: _Job, spec: ChannelSpec) -> tuple[Creative, ...]:
         def cancelled() -> bool:

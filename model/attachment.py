@@ -39,9 +39,14 @@ _JOINED = re.compile(r"\b(?:and|or|with|plus|but|while|when|which|that|so|becaus
 _VERB = re.compile(r"\b(?:is|are|has|have)\b")
 _BARE_MEASURE = re.compile(r"\bwith (?:an? )?\d[\d.,]* ?[^\W\d]{1,2}(?: (?:long|wide|high|deep|thick|across))?$")
 """A thing does not come with 110 g."""
-_SUBORDINATE = re.compile(r"\b(?:when|while|which|that|because)\b")
+_SUBORDINATE = re.compile(r"\b(?:when|while|which|that|because|this|it|they)\b")
+_IN = re.compile(r"\bin (?:(?:a|an|the) )?")
+_ARTICLES = frozenset("a an the".split())
+_BOUNDS = frozenset("from over under max per about above below least most".split())
+_WITH = re.compile(r"\bwith\b")
 _LINK = re.compile(r"\b(?:in|of|for)\b")
 """A row has "wool flannel, mid grey" where an ad has "wool flannel in mid grey"."""
+_NAMED = re.compile(r"\b(?:with|for|in|from|by)\b")
 _BELONGS = re.compile(r"\b(in|of|with)\b")
 _DENIAL = re.compile(r"\b(?:not|no|without|sold separately|needs?|required?)\b")
 _NUMBERS = {word: str(value) for value, word in enumerate(
@@ -61,13 +66,16 @@ class Loose(NamedTuple):
 
 Stems = frozenset[str]
 
+COUNTED_WORDS = 3
+"""Content words after a number among which is what it counts: "five nesting bowls in grey shades" counts no shades."""
+
 
 @dataclass(frozen=True, slots=True)
 class RowClauses:
     """A row, cut up for comparison. Build it with `row_clauses`."""
 
     own: Stems
-    """What the thing is called: the title up to its first comma, and the category. It may stand beside anything."""
+    """What the thing is called, "egg cups" of "Egg cups with hats, set of 2", and its category: goes with anything."""
     clauses: tuple[Stems, ...]
     denied: tuple[Stems, ...]
     """Those of them that say that something is not there."""
@@ -82,20 +90,30 @@ class RowClauses:
     """Of the last words of its clauses."""
     runs: tuple[tuple[str, ...], ...]
     """The words of each clause as they stand."""
+    bounds: frozenset[tuple[str, str]]
+    """Words such as "from" and "max", each with the number after it."""
+    counted: Mapping[str, Stems]
+    """Number without a unit -> the next words after it, wherever it stands."""
 
     def ends_as(self, text: str) -> bool:
         """Whether `text` ends on a word that a clause of the row ends on."""
         return bool(stems := _stem_list(normalise(text))) and stems[-1] in self.ends
 
+    def is_clause(self, text: str) -> bool:
+        """Whether `text` stands in a clause of the row, word for word."""
+        words = lexicon().words(normalise(text)).texts
+        return bool(words) and any(_starts(run, words) for run in self.runs)
+
+    def is_torn_off(self, text: str) -> bool:
+        """Whether `text` begins with "for" where no clause of the row that holds it does."""
+        words = lexicon().words(normalise(text)).texts
+        places = [place for run in self.runs for place in _starts(run, words)]
+        return words[:1] == ("for",) and bool(places) and 0 not in places
+
     def stops_short(self, text: str) -> bool:
         """Whether `text` is the beginning of a clause, or a stretch of it, and the next word belongs to it."""
         words = lexicon().words(text).texts
-        nexts = [
-            run[start + len(words) : start + len(words) + 1]
-            for run in self.runs
-            for start in range(len(run) - len(words) + 1)
-            if run[start : start + len(words)] == words
-        ]
+        nexts = [run[place + len(words) :][:1] for run in self.runs for place in _starts(run, words)]
         loosely = lexicon().sets["function_words"] | lexicon().sets["dimension_words"] | {""}
         return bool(nexts) and all(word and word[0] not in loosely for word in nexts)
 
@@ -107,7 +125,8 @@ def row_clauses(product: Product) -> RowClauses:
     description = normalise(product.description[:FACTS_CHARS_MAX])
     sentences = [list(_clauses(part)) for part in (title, *_SENTENCE.split(description))]
     texts = [clause for sentence in sentences for clause in sentence]
-    own = _stems(next(_clauses(title), title)) | _stems(normalise(product.category.rpartition(">")[2]))
+    name = _NAMED.split(next(_clauses(title), title))[0]
+    own = _stems(name) | _stems(normalise(product.category.rpartition(">")[2]))
     measured = [
         f"{noun} {measure}"  # "hardened jaws, 125 mm wide": a clause that only measures belongs to the one before it
         for sentence in sentences
@@ -126,7 +145,23 @@ def row_clauses(product: Product) -> RowClauses:
         parts_of=_parts_of(texts, own),
         ends=frozenset(stems[-1] for text in texts if (stems := _stem_list(text))),
         runs=tuple(lexicon().words(text).texts for text in texts),
+        bounds=frozenset(bound for text in texts for bound in _bounds(text)),
+        counted=_counted(texts),
     )
+
+
+def _starts(run: tuple[str, ...], words: tuple[str, ...]) -> list[int]:
+    return [place for place in range(len(run) - len(words) + 1) if run[place : place + len(words)] == words]
+
+
+def _counted(texts: Iterable[str]) -> dict[str, Stems]:
+    found: dict[str, Stems] = {}
+    for text in texts:
+        stems = _stem_list(text)
+        for place, stem in enumerate(stems):
+            if stem.isdigit():
+                found[stem] = found.get(stem, frozenset()) | frozenset(stems[place + 1 : place + 1 + COUNTED_WORDS])
+    return found
 
 
 def _parts_of(texts: Iterable[str], own: Stems) -> dict[str, Stems]:
@@ -152,6 +187,8 @@ def loose(row: RowClauses, text: str, field: str) -> Iterator[Loose]:
             yield Loose(text, reason)
         return
     said: Stems = frozenset()
+    if not _goes_with(row, normalise(text)):
+        yield Loose(text, "apart")
     for piece in _clauses(normalise(text)):
         beside = _stems(piece)
         if any(stem not in row.doubled for stem in _twice(piece)) or (beside and beside <= said):
@@ -159,12 +196,67 @@ def loose(row: RowClauses, text: str, field: str) -> Iterator[Loose]:
         said |= beside
         if _BARE_MEASURE.search(piece):
             yield Loose(piece, "lifted")
+        if any(noun not in row.counted.get(number, {noun}) for number, noun in _counts(piece)):
+            yield Loose(piece, "lifted")
         if field == "headline" and (row.stops_short(piece) or _SUBORDINATE.search(piece)):
             yield Loose(piece, "short")
         parts = [part for part in _JOINED.split(piece) if part.strip()]
+        if not row.bounds.issuperset(_bounds(piece)) or not _is_in(row, piece):
+            yield Loose(piece, "apart")
+        if any(_only_measures(part) for part in parts[1:]) and any(stem[0].isalpha() for stem in _stems(parts[0])):
+            yield Loose(piece, "lifted")
         for part in parts:
             if reason := _reason(row, part, beside, field, alone=len(parts) == 1):
                 yield Loose(part.strip(), reason)
+
+
+def _counts(piece: str) -> Iterator[tuple[str, str]]:
+    """Numbers without a unit in an ad's clause, each with the last of the few words that it may count."""
+    for part in _JOINED.split(piece):
+        stems = _stem_list(part)
+        for place, stem in enumerate(stems[:-1]):
+            if stem.isdigit():
+                yield stem, stems[place + 1 : place + 1 + COUNTED_WORDS][-1]
+
+
+def _bounds(text: str) -> Iterator[tuple[str, str]]:
+    """("from", "10") of "from 10 kg": what is at least is not what it holds."""
+    words = lexicon().words(text).texts
+    return ((word, number) for word, number in pairwise(words) if word in _BOUNDS and number[0].isdigit())
+
+
+def _only_measures(part: str) -> bool:
+    return bool(stems := _stems(part)) and all(stem[0].isdigit() and not stem.isdigit() for stem in stems)
+
+
+def _is_in(row: RowClauses, piece: str) -> bool:
+    """Whether what follows "in" does so in the row too, or is a material or a colour: no "scales in mechanical"."""
+    for after in _IN.split(piece)[1:]:
+        words = lexicon().words(after)
+        said = words.texts[:1]
+        kinds = {match.phrase.claim.kind for match in lexicon().matches(words) if match.phrase.claim is not None}
+        if not kinds & {"unsupported_material", "unsupported_colour"} and not any(
+            "in" in (run[place - 1 : place] + (run[place - 2 : place - 1] if run[place - 1] in _ARTICLES else ()))
+            for run in row.runs
+            for place in _starts(run, said)
+            if place
+        ):
+            return False
+    return True
+
+
+def _goes_with(row: RowClauses, text: str) -> bool:
+    """Whether what "with" joins stands in one sentence of the row; what the title says goes with everything."""
+    for left, right in pairwise(_WITH.split(text)):
+        ends = [*list(_clauses(left))[-1:], *list(_clauses(right))[:1]]
+        said = [stems for end in ends if (stems := _stems(end) - row.own) and not stems <= row.title]
+        homes = [
+            {place for place, sentence in enumerate(row.sentences) if any(stems <= clause for clause in sentence)}
+            for stems in said
+        ]
+        if homes and all(homes) and not set.intersection(*homes):
+            return False
+    return True
 
 
 def _reason(row: RowClauses, part: str, beside: Stems, field: str, *, alone: bool) -> Reason | None:
@@ -193,8 +285,14 @@ def _reason(row: RowClauses, part: str, beside: Stems, field: str, *, alone: boo
 def _pointing(row: RowClauses, text: str) -> Reason | None:
     """What is wrong with a call to action: it names one thing of the row, whole, and a buyer can look at it."""
     stems = _stems(text)
+    words = lexicon().words(text).texts
+    introduced = lexicon().sets["function_words"] | lexicon().sets["pointing_words"]
+    if "," in text or (len(words) > 1 and singular(words[1]) not in introduced and not words[1][0].isdigit()):
+        return "apart"  # "Check stop using once baby starts", "See the salt, wheat flour"
     known = stems - (_free("call_to_action") - row.everything) - row.own
     numbers = {stem for stem in known if stem[0].isdigit()}
+    if any(_stem_list(text).count(stem) > 1 for stem in stems):
+        return "twice"
     if any(stem not in row.everything for stem in known - numbers) or not _as_spelt(row, text):
         return "new"
     homes = [clause for clause in row.clauses if known <= clause]
@@ -228,13 +326,20 @@ def _measurable(stem: str) -> bool:
 
 
 def _linked(row: RowClauses, part: str, known: Stems) -> bool:
-    """Whether "in", "of" or "for" ties together clauses of one sentence of the row, each with a word of its own."""
-    ends = [found for end in _LINK.split(part) if (found := _stems(end) & known)]
-    worded = all(any(not stem[0].isdigit() for stem in end) for end in ends)
+    """
+    Whether "in", "of" or "for" ties clauses of one sentence of the row together.
+
+    What follows the link is a whole clause: "in mid grey" where the row has ", mid grey", and no "cups in walnut".
+    """
+    first, *others = [found for end in _LINK.split(part) if (found := _stems(end) & known)]
+    worded = all(any(not stem[0].isdigit() for stem in end) for end in (first, *others))
     return (
-        len(ends) > 1
+        bool(others)
         and worded
-        and any(all(any(end <= clause for clause in sentence) for end in ends) for sentence in row.sentences)
+        and any(
+            any(first <= clause for clause in sentence) and all(end in sentence for end in others)
+            for sentence in row.sentences
+        )
     )
 
 

@@ -50,6 +50,9 @@ PRONOUNS = LEANING | {"it", "its", "this", "that"}
 TERSE_WORDS = 8
 """A body of fewer takes in a sentence of the product's own."""
 READER = frozenset("you your yours yourself".split())
+PREPOSITION = re.compile(r"[,.;:]| (?:in|of|with|for|from|on|at|by) ")
+BARE_WORDS_MAX = 3
+ARTICLES = frozenset("a an the".split())
 CLAUSE_WORDS = range(2, 7)
 """Words of a clause of the description that may be a headline."""
 SERIOUS = CRITICAL | GROUNDING
@@ -75,7 +78,10 @@ class _Case:
         return not any(finding.kind in SERIOUS for finding in text_findings(self.facts, text, field))
 
     def attached(self, text: str, field: str) -> bool:
-        return self.clauses is None or not any(loose(self.clauses, text, field))
+        if self.clauses is None:
+            return True
+        torn = self.clauses.is_torn_off(text) or _has_open_quote(text)
+        return not torn and not any(loose(self.clauses, text, field))
 
     def structural(self, words: Copy) -> bool:
         return any(finding.kind in STRUCTURAL for finding in assess(self.product, words, self.spec).findings)
@@ -203,7 +209,7 @@ def _supported(text: str, case: _Case, field: str, repairs: list[str]) -> str:
 
 def _attached(text: str, case: _Case, limits: FieldSpec, said: Sequence[str], repairs: list[str]) -> str:
     """`text` without sentences that join facts as the product does not or say nothing new; others fill the gap."""
-    sentences = split_sentences(text)
+    sentences = [_bared(sentence, case) if limits.name == "body" else sentence for sentence in split_sentences(text)]
     kept: list[str] = []
     cut = False
     for sentence in sentences:
@@ -213,7 +219,7 @@ def _attached(text: str, case: _Case, limits: FieldSpec, said: Sequence[str], re
         if not cut and not empty:
             kept.append(sentence)
     if len(kept) == len(sentences):
-        return text
+        return " ".join(kept)
     repairs.append(f"{limits.name}: {len(sentences) - len(kept)} of {len(sentences)} sentences joined facts anew")
     if kept and limits.name == "body":
         for spare in _spare_sentences(case, limits, kept):
@@ -223,6 +229,18 @@ def _attached(text: str, case: _Case, limits: FieldSpec, said: Sequence[str], re
             if case.spec.length(longer) <= limits.chars_budget and _adds(spare, (*said, *kept)):
                 kept.append(spare)
     return " ".join(kept)
+
+
+def _bared(sentence: str, case: _Case) -> str:
+    """A clause of the product's that got a wrong article, without it: "The heel 5 cm.", "A padded dividers"."""
+    article, _, rest = sentence.partition(" ")
+    if article.lower() not in ARTICLES or case.clauses is None or not case.clauses.is_clause(rest):
+        return sentence
+    noun = PREPOSITION.split(rest)[0].strip(" .,")
+    plural = article.lower() != "the" and noun.endswith("s") and not noun.endswith(("ss", "us"))
+    if plural or len(rest.split()) <= BARE_WORDS_MAX:
+        return rest[:1].upper() + rest[1:]
+    return sentence
 
 
 def _says_again(sentence: str, said: Sequence[str]) -> bool:
@@ -259,6 +277,10 @@ def _spares(case: _Case, limits: FieldSpec, said: Sequence[str]) -> Iterator[str
                 yield text
 
 
+def _has_open_quote(text: str) -> bool:
+    return len(OPENING_QUOTE.findall(text)) != len(CLOSING_QUOTE.findall(text))
+
+
 def _first_word(sentence: str) -> str:
     return next(iter(WORD.findall(sentence.casefold())), "")
 
@@ -285,7 +307,7 @@ def _stand_ins(case: _Case, limits: FieldSpec) -> Iterator[str]:
         text = fit(tidy(candidate), limits, case.spec.length, complete=True)
         if limits.name == "headline" and case.clauses is not None and case.spec.length(candidate) > limits.chars_budget:
             text = _ended(text, case.clauses)
-        if text and (candidate in plain or case.sound(text, limits.name)):
+        if text and not _has_open_quote(text) and (candidate in plain or case.sound(text, limits.name)):
             yield text
 
 

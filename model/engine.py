@@ -1,155 +1,132 @@
 """
-Token ids in, token ids out: ONNX Runtime, a KV cache, and rows that advance together.
+Token ids in, token ids out: a queue of requests whose rows share every step of the network, and join and leave freely.
 
-Knows nothing about text (see writer.py) or HTTP (see app/). One call at a time; callers queue outside.
+Knows nothing about text (see writer.py) or HTTP (see app/). A thread of its own runs the network.
 """
 
 from __future__ import annotations
 
-import json
+import logging
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
+from model.decoder import PREFILL_TOKENS, Decoder, EngineError, Floats
 from model.sampling import Sampling, log_probabilities, sample
+from model.tickets import (
+    CancelledError,
+    DeadlineError,
+    QueueFullError,
+    Request,
+    Slot,
+    Span,
+    Ticket,
+    Vocabulary,
+)
 
-PREFILL_TOKENS = 64
-"""A prompt is read in pieces of this length: bounds the memory of a step whatever the prompt's length."""
-
-Ids = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float32]
-
-
-class EngineError(RuntimeError):
-    """The graph cannot be loaded or the request does not fit it."""
-
-
-class CancelledError(RuntimeError):
-    """The caller asked to stop; nothing was kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """
-    One stretch of output: `fed` is forced, then tokens are sampled until one of `stops` or a limit.
-
-    `chars_max` is compared with the sum of `Vocabulary.chars` over the sampled tokens.
-    """
-
-    fed: tuple[int, ...]
-    tokens_max: int
-    chars_max: int
+ROWS_MAX = 16
+"""Rows in flight at once; more wait. Bounds the KV cache to about 16 x 9 MB at 192 tokens."""
+QUEUE_MAX = 64
+"""Requests that may wait; one more is refused at once."""
+BATCH_ROWS_SHARE = 0.75
+"""Rows that requests of low priority may hold together, so that an interactive one finds a place."""
+CLOSE_SECONDS = 10.0
+IDLE_SECONDS = 5.0
+"""After so long without work the cache is given back and the thread ends; the next request starts another."""
+PATIENCE_SECONDS = 10.0
+"""A request that is not interactive counts as such when it has waited this long."""
 
 
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
-    """What the engine must know of each token id, without knowing its text."""
-
-    chars: npt.NDArray[np.int32]
-    """Characters that each token adds, shape [vocabulary]."""
-    stops: npt.NDArray[np.bool_]
-    """Tokens that end a slot, shape [vocabulary]."""
-
-
-@dataclass(slots=True)
-class Span:
-    """What was sampled for one slot, without fed and stop tokens."""
-
-    ids: list[int] = field(default_factory=list)
-    complete: bool = False
-    """The model ended it by a stop token; False where a limit did."""
-    log_probability: float = 0.0
-    """Natural logarithm, summed over `ids`, as the network gave it before temperature, bias and penalties."""
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Row:
     """One candidate on its way through the slots."""
 
+    ticket: Ticket
     number: int
     seen: npt.NDArray[np.bool_]
     """Tokens it has sampled so far, shape [vocabulary]."""
-    pending: list[int] = field(default_factory=list)
-    """Tokens to feed before the next one is sampled."""
+    next_id: int = -1
+    """Sampled, and to be read by the next step."""
+    step: int = 0
+    """Tokens drawn so far: with seed and number, all that its random stream hangs on."""
     chars: int = 0
-    spans: list[Span] = field(default_factory=lambda: [Span()])
-
-
-class Cache:
-    """
-    Keys and values of every layer for `rows` sequences, two copies of them: a step reads one and writes the other.
-
-    The graph returns past and new tokens in one tensor, one token longer at every step. Left to malloc, no freed
-    tensor ever fits the next request: with three shots that took 1.2 GB. Here both copies are allocated once.
-    """
-
-    def __init__(self, tensors: int, rows: int, heads: int, capacity: int, width: int) -> None:
-        self.rows, self.tokens, self.capacity = rows, 0, capacity
-        self._heads, self._width = heads, width
-        self._past, self._present = (np.empty((tensors, rows * heads * capacity * width), np.float32) for _ in range(2))
-
-    def bind(self, binding: ort.IOBinding, names: Sequence[tuple[str, str]], new_tokens: int) -> None:
-        """Point the graph's past inputs and present outputs, as (input, output) names, at the two copies."""
-        for tensor, (source, target) in enumerate(names):
-            binding.bind_input(source, "cpu", 0, np.float32, self._shape(self.tokens), self._past[tensor].ctypes.data)
-            shape = self._shape(self.tokens + new_tokens)
-            binding.bind_output(target, "cpu", 0, np.float32, shape, self._present[tensor].ctypes.data)
-
-    def advance(self, new_tokens: int) -> None:
-        """What was written is what the next step reads."""
-        self._past, self._present = self._present, self._past
-        self.tokens += new_tokens
-
-    def take(self, places: Sequence[int], rows: int, capacity: int) -> Cache:
-        """A cache of `rows` that begins with the given rows of this one, in their order."""
-        taken = Cache(len(self._past), rows, self._heads, capacity, self._width)
-        taken.tokens = self.tokens
-        for tensor in range(len(self._past)):
-            taken._view(tensor)[:] = self._view(tensor)[list(places)]
-        return taken
-
-    def drop(self, kept: Sequence[int]) -> None:
-        """Keep only these rows, in place; the room of the others stays allocated."""
-        for tensor in range(len(self._past)):
-            rows = self._view(tensor)[list(kept)]
-            self._past[tensor, : rows.size] = rows.ravel()
-        self.rows = len(kept)
-
-    def _shape(self, tokens: int) -> list[int]:
-        return [self.rows, self._heads, tokens, self._width]
-
-    def _view(self, tensor: int) -> Floats:
-        shape = self._shape(self.tokens)
-        return self._past[tensor, : int(np.prod(shape))].reshape(shape)
+    spans: list[Span] = field(default_factory=list)
 
 
 class Engine:
-    """A decoder graph with its session. Thread-safe: calls take turns."""
+    """A decoder with its queue. Thread-safe; close it, or let the process end."""
 
-    def __init__(self, folder: Path, vocabulary: Vocabulary, *, threads: int = 0) -> None:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        self.context_tokens_max = int(config["max_position_embeddings"])
-        self._layers = int(config["num_hidden_layers"])
-        self._cache_shape = (int(config["num_key_value_heads"]), int(config["head_dim"]))
+    def __init__(
+        self,
+        folder: Path,
+        vocabulary: Vocabulary,
+        *,
+        threads: int = 0,
+        rows_max: int = ROWS_MAX,
+        queue_max: int = QUEUE_MAX,
+    ) -> None:
+        self._decoder = Decoder(folder, threads=threads, rows_max=rows_max)
         self._vocabulary = vocabulary
-        self._session = _open_session(folder / "model.onnx", threads)
-        parts = [f"{layer}.{part}" for layer in range(self._layers) for part in ("key", "value")]
-        self._names = [(f"past_key_values.{part}", f"present.{part}") for part in parts]
-        self._prefix: tuple[Ids, Cache] | None = None
-        self._lock = threading.Lock()
+        self.context_tokens_max, self.rows_max, self._queue_max = self._decoder.context_tokens_max, rows_max, queue_max
+        self._changed = threading.Condition()
+        self._waiting: deque[Ticket] = deque()
+        self._rows: list[_Row] = []
+        self._reading: tuple[Ticket, list[int]] | None = None
+        """The request whose prompt is being read, and what is left of it."""
+        self._seconds_per_request = 1.0
+        self._failure: BaseException | None = None
+        self._closing = False
+        self._thread: threading.Thread | None = None
 
     def keep_prefix(self, ids: Sequence[int]) -> None:
-        """Prefill `ids` once; every later prompt that begins with them starts from that cache."""
-        prefix = np.array(ids, np.int64)
-        with self._lock:
-            self._prefix = None
-            _, cache = self._prefill(prefix)
-            self._prefix = (prefix, cache.take([0], 1, len(prefix)))
+        """Read `ids` once; every later prompt that begins with them starts from there. Before the first request."""
+        if self._thread is not None:
+            raise EngineError("the prefix is kept before the first request")
+        self._decoder.keep_prefix(ids)
+
+    @property
+    def alive(self) -> bool:
+        """Whether a request would be answered: readiness hangs on it."""
+        return self._failure is None and not self._closing
+
+    @property
+    def load(self) -> tuple[int, int]:
+        """Rows in flight and requests that wait."""
+        return len(self._rows), len(self._waiting)
+
+    def submit(self, request: Request) -> Ticket:
+        """
+        Queue a request and return at once.
+
+        Raises EngineError before any work when prompt and slots cannot fit the context, or the engine is down, and
+        QueueFullError.
+        """
+        tokens = len(request.prompt) + sum(len(slot.fed) + slot.tokens_max for slot in request.slots)
+        if tokens > self.context_tokens_max:
+            raise EngineError(f"{tokens} tokens of prompt and answer exceed the context of {self.context_tokens_max}")
+        labels = all(slot.fed for slot in request.slots[1:])
+        if not request.prompt or not request.slots or not labels or not 1 <= request.rows <= self.rows_max:
+            raise EngineError(
+                f"nothing to generate: a prompt, slots with labels and 1 to {self.rows_max} rows are needed"
+            )
+        ticket = Ticket(request)
+        with self._changed:
+            if not self.alive:
+                raise EngineError(self._why_down())
+            if len(self._waiting) >= self._queue_max:
+                raise QueueFullError(len(self._waiting), len(self._waiting) * self._seconds_per_request)
+            self._waiting.append(ticket)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="adloom-engine", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+        return ticket
 
     def generate(
         self,
@@ -163,117 +140,181 @@ class Engine:
         bias: Floats | None = None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> list[list[Span]]:
-        """
-        Fill `slots` after `prompt`, `rows` times, and return spans by row and slot.
+        """Submit a request and wait for it; see `Request`, `submit` and `Ticket.result`."""
+        return self.submit(Request(prompt, slots, rows, seed, sampling, first_row, bias)).result(cancelled)
 
-        `bias` is added to the logits, shape [vocabulary]. Rows are numbered from `first_row` and differ only in their
-        random stream, which hangs on (seed, row, step). Raises EngineError before any work when prompt
-        and slots cannot fit the context, CancelledError at the next step once `cancelled()` is true.
-        """
-        length = len(prompt) + sum(len(slot.fed) + slot.tokens_max for slot in slots)
-        if length > self.context_tokens_max:
-            raise EngineError(f"{length} tokens of prompt and answer exceed the context of {self.context_tokens_max}")
-        if not slots or rows < 1:
-            raise EngineError("nothing to generate: at least one slot and one row are needed")
-        with self._lock:
-            numbers = range(first_row, first_row + rows)
-            return self._run(np.array(prompt, np.int64), slots, numbers, seed, sampling, bias, cancelled)
+    def close(self) -> None:
+        """Fail what waits or is in flight, and end the thread."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+            thread = self._thread
+        if thread is not None:
+            thread.join(CLOSE_SECONDS)
 
-    def _run(
-        self,
-        prompt: Ids,
-        slots: Sequence[Slot],
-        numbers: range,
-        seed: int,
-        sampling: Sampling,
-        bias: Floats | None,
-        cancelled: Callable[[], bool],
-    ) -> list[list[Span]]:
-        room = len(prompt) + sum(len(slot.fed) + slot.tokens_max for slot in slots)
-        logits, prefilled = self._prefill(np.concatenate([prompt, np.array(slots[0].fed, np.int64)]))
-        # All rows share one prefill: its cache is copied, not computed again.
-        logits, cache = np.repeat(logits, len(numbers), axis=0), prefilled.take([0] * len(numbers), len(numbers), room)
-        del prefilled
-        finished = [_Row(number, np.zeros(logits.shape[1], np.bool_)) for number in numbers]
-        active = finished
-        step = 0
-        while True:
-            if cancelled():
-                raise CancelledError
-            streams = [row.number for row in active]
-            seen = np.stack([row.seen for row in active])
-            sampled = sample(logits, sampling, seed=seed, step=step, rows=streams, bias=bias, seen=seen)
-            likely = log_probabilities(logits, sampled)
-            kept = [
-                place
-                for place, row in enumerate(active)
-                if self._advance(row, int(sampled[place]), float(likely[place]), slots)
-            ]
-            if not kept:
-                return [row.spans for row in finished]
-            if len(kept) < len(active):
-                active = [active[place] for place in kept]
-                cache.drop(kept)
-            logits = self._forward(np.array([[row.pending.pop(0)] for row in active], np.int64), cache)
-            step += 1
+    def _run(self) -> None:
+        try:
+            while self._wait_for_work():
+                try:
+                    self._round()
+                except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for ever
+                    self._fail(self._in_flight(), EngineError(f"the network failed: {error}"))
+        except BaseException as error:
+            self._failure = error
+            logging.getLogger(__name__).critical("the engine's thread died", exc_info=error)
+        finally:
+            if not self.alive:
+                self._fail(self._in_flight() | set(self._waiting), EngineError(self._why_down()))
 
-    def _advance(self, row: _Row, sampled: int, likely: float, slots: Sequence[Slot]) -> bool:
-        """Leave the row's next token in front of `pending`; False when its last slot is closed."""
-        if row.pending:
-            return True
-        slot, span = slots[len(row.spans) - 1], row.spans[-1]
-        span.complete = bool(self._vocabulary.stops[sampled])
-        chars = row.chars + int(self._vocabulary.chars[sampled])
-        if not span.complete and len(span.ids) < slot.tokens_max and chars <= slot.chars_max:
-            span.ids.append(sampled)
-            span.log_probability += likely
-            row.chars = chars
-            row.seen[sampled] = True
-            row.pending = [sampled]
-            return True
-        if len(row.spans) == len(slots):
-            return False
-        row.pending = list(slots[len(row.spans)].fed)
-        row.spans.append(Span())
-        row.chars = 0
+    def _why_down(self) -> str:
+        return f"the engine is down: {self._failure!r}" if self._failure else "the engine is down: it was closed"
+
+    def _wait_for_work(self) -> bool:
+        """False where the thread is to end."""
+        with self._changed:
+            if not self._in_flight() and not self._waiting and not self._closing:
+                self._changed.wait_for(lambda: self._waiting or self._closing, IDLE_SECONDS)
+            if self._closing or not (self._in_flight() or self._waiting):
+                self._decoder.forget()
+                self._thread = None
+                return False
         return True
 
-    def _prefill(self, whole: Ids) -> tuple[Floats, Cache]:
-        cache = self._new_cache(len(whole))
-        if self._prefix is not None:
-            kept, kept_cache = self._prefix
-            if len(kept) < len(whole) and np.array_equal(whole[: len(kept)], kept):
-                cache = kept_cache.take([0], 1, len(whole))
-        while True:
-            logits = self._forward(whole[None, cache.tokens : cache.tokens + PREFILL_TOKENS], cache)
-            if cache.tokens == len(whole):
-                return logits, cache
+    def _fail(self, tickets: set[Ticket], error: Exception) -> None:
+        for ticket in tickets:
+            self._discard(ticket)
+            ticket.finish(error)
 
-    def _forward(self, ids: Ids, cache: Cache) -> Floats:
-        """Append `ids` [rows, tokens] to every row of `cache`; the logits of the last token, [rows, vocabulary]."""
-        rows, tokens = ids.shape
-        binding = self._session.io_binding()
-        binding.bind_cpu_input("input_ids", ids)
-        binding.bind_cpu_input("attention_mask", np.ones((rows, cache.tokens + tokens), np.int64))
-        positions = np.broadcast_to(np.arange(cache.tokens, cache.tokens + tokens, dtype=np.int64), ids.shape)
-        binding.bind_cpu_input("position_ids", np.ascontiguousarray(positions))
-        binding.bind_output("logits")
-        cache.bind(binding, self._names, tokens)
-        self._session.run_with_iobinding(binding)
-        cache.advance(tokens)
-        logits: Floats = binding.get_outputs()[0].numpy()[:, -1, :]
-        return logits
+    def _round(self) -> None:
+        """Drop who gave up, read a piece of the next prompt, and one step of all rows."""
+        self._drop_lapsed()
+        self._admit()
+        if self._reading is not None:
+            self._read_on(*self._reading)
+        if self._rows:
+            logits = self._decoder.step([row.next_id for row in self._rows])
+            self._draw(self._rows[:], logits)
 
-    def _new_cache(self, capacity: int) -> Cache:
-        heads, width = self._cache_shape
-        return Cache(len(self._names), 1, heads, capacity, width)
+    def _drop_lapsed(self) -> None:
+        now = time.monotonic()
+        with self._changed:
+            tickets = self._in_flight() | set(self._waiting)
+        self._fail({ticket for ticket in tickets if ticket.cancelled}, CancelledError("the caller gave up"))
+        late = {ticket for ticket in tickets if now > ticket.request.deadline and not ticket.cancelled}
+        self._fail(late, DeadlineError("not finished in its time"))
 
+    def _in_flight(self) -> set[Ticket]:
+        reading = {self._reading[0]} if self._reading else set()
+        return {row.ticket for row in self._rows} | reading
 
-def _open_session(path: Path, threads: int) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads  # 0: one a physical core
-    options.log_severity_level = 3
-    try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises bare Exception subclasses per status code
-        raise EngineError(f"{path.name} does not load: {error}") from error
+    def _discard(self, ticket: Ticket) -> None:
+        with self._changed:
+            if ticket in self._waiting:
+                self._waiting.remove(ticket)
+        if self._reading is not None and self._reading[0] is ticket:
+            self._reading = None
+        for row in [row for row in self._rows if row.ticket is ticket]:
+            self._remove(row)
+
+    def _remove(self, row: _Row) -> None:
+        """The last row takes its place, so that the rows in flight stay side by side."""
+        place, last = self._rows.index(row), len(self._rows) - 1
+        if place != last:
+            self._decoder.move(last, place)
+            self._rows[place] = self._rows[last]
+        self._decoder.lengths[last] = 0
+        self._rows.pop()
+
+    def _admit(self) -> None:
+        """Begin to read the prompt of the next request, if it has room: interactive ones first, then by age."""
+        free = self.rows_max - len(self._rows)
+        patient = sum(not row.ticket.request.interactive for row in self._rows)
+        share = max(1, int(BATCH_ROWS_SHARE * self.rows_max))
+        aged = time.monotonic() - PATIENCE_SECONDS
+        with self._changed:
+            if self._reading is not None or not self._waiting:
+                return
+            ticket = min(  # the first of equals: the oldest
+                self._waiting, key=lambda ticket: not (ticket.request.interactive or ticket.submitted < aged)
+            )
+            request = ticket.request
+            crowded = not request.interactive and patient and patient + request.rows > share
+            if request.rows > free or crowded:
+                return
+            self._waiting.remove(ticket)
+            prompt = [*request.prompt, *request.slots[0].fed]
+            self._reading = (ticket, prompt[self._decoder.begin(prompt) :])
+
+    def _read_on(self, ticket: Ticket, left: list[int]) -> None:
+        """One piece of a prompt; after the last one its rows begin, all from the same cache."""
+        decoder, request = self._decoder, ticket.request
+        logits = decoder.read(decoder.spare, left[:PREFILL_TOKENS])
+        self._reading = (ticket, left[PREFILL_TOKENS:])
+        if left[PREFILL_TOKENS:]:
+            return
+        self._reading = None
+        first = len(self._rows)
+        for number in range(request.first_row, request.first_row + request.rows):
+            decoder.move(decoder.spare, len(self._rows))
+            row = _Row(ticket, number, np.zeros(decoder.vocabulary_size, np.bool_), spans=[Span()])
+            ticket.spans.append(row.spans)
+            self._rows.append(row)
+        self._draw(self._rows[first:], np.repeat(logits[None], request.rows, axis=0))
+
+    def _draw(self, rows: Sequence[_Row], logits: Floats) -> None:
+        """Give each row its next token; one whose slot is full reads the next label on its own, and draws again."""
+        finished = []
+        for row, *drawn in zip(rows, *self._sample(rows, logits), strict=True):
+            token, likely = drawn
+            while not self._take(row, int(token), float(likely)):
+                slots = row.ticket.request.slots
+                if len(row.spans) == len(slots):
+                    finished.append(row)
+                    break
+                after = self._decoder.read(self._rows.index(row), slots[len(row.spans)].fed)
+                row.spans.append(Span())
+                row.chars = 0
+                (token,), (likely,) = self._sample([row], after[None])
+        for row in finished:
+            self._remove(row)
+            self._count_off(row.ticket)
+
+    def _sample(self, rows: Sequence[_Row], logits: Floats) -> tuple[npt.NDArray[np.int64], Floats]:
+        """Drawn ids and their log probabilities; rows of one sampling are drawn together."""
+        drawn = np.empty(len(rows), np.int64)
+        for sampling in {row.ticket.request.sampling for row in rows}:
+            places = [place for place, row in enumerate(rows) if row.ticket.request.sampling == sampling]
+            chosen = [rows[place] for place in places]
+            drawn[places] = sample(
+                logits[places],
+                sampling,
+                streams=[(row.ticket.request.seed, row.number, row.step) for row in chosen],
+                biases=[row.ticket.request.bias for row in chosen],
+                seen=np.stack([row.seen for row in chosen]) if sampling.presence_penalty else None,
+            )
+        for row in rows:
+            row.step += 1
+        return drawn, log_probabilities(logits, drawn)
+
+    def _take(self, row: _Row, token: int, likely: float) -> bool:
+        """Append a drawn token to the row's span; False where that ends the slot instead."""
+        ticket, span = row.ticket, row.spans[-1]
+        slot = ticket.request.slots[len(row.spans) - 1]
+        if np.isnan(ticket.first_token):
+            ticket.first_token = time.monotonic()
+        span.complete = bool(self._vocabulary.stops[token])
+        chars = row.chars + int(self._vocabulary.chars[token])
+        if span.complete or len(span.ids) == slot.tokens_max or chars > slot.chars_max:
+            return False
+        span.ids.append(token)
+        span.log_probability += likely
+        row.chars, row.next_id = chars, token
+        row.seen[token] = True
+        return True
+
+    def _count_off(self, ticket: Ticket) -> None:
+        ticket.rows_left -= 1
+        if not ticket.rows_left:
+            took = time.monotonic() - ticket.submitted
+            self._seconds_per_request += 0.2 * (took / max(1, len(self._waiting)) - self._seconds_per_request)
+            ticket.finish()

@@ -19,14 +19,16 @@ from tokenizers import Tokenizer
 from model.bundle import Bundle, BundleError, open_bundle
 from model.channel import ChannelSpec
 from model.creative import Copy, Creative, Passport, creative_id
+from model.decoder import EngineError
 from model.drafting import Written, finish
-from model.engine import Engine, EngineError, Slot, Span, Vocabulary
+from model.engine import Engine
 from model.grounding import view
 from model.orders import without_orders
 from model.product import Product
 from model.prompt import VOICES, Prompt, prompt_from_dict
 from model.ranking import read_ranking, row_text
 from model.sampling import Sampling
+from model.tickets import Slot, Span, Vocabulary
 from model.validity import VALIDITY_VERSION, assess
 
 ROWS_MAX = 8
@@ -53,6 +55,11 @@ class Writer:
             raise BundleError(f"bundle {bundle.folder}: {error}") from error
         if self._prompt.preamble:
             self._engine.keep_prefix(self._encode(self._prompt.preamble))
+
+    @property
+    def alive(self) -> bool:
+        """Whether the next call can succeed; False once the engine's thread has died or was closed."""
+        return self._engine.alive
 
     def write(
         self,

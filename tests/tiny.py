@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from model.bundle import Bundle, seal
 from model.prompt import few_shot_prompt
+from model.training.fused import FusedScheme
 
 LAYERS = 2
 SEED = 7
@@ -54,19 +55,20 @@ def save_tiny_model(folder: Path) -> None:
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>").save_pretrained(folder)
 
 
-def build_tiny_bundle(folder: Path, scheme: str = "int8-weight") -> Bundle:
-    """The real chain on the tiny model: export, quantize, seal."""
+def build_tiny_bundle(folder: Path, scheme: FusedScheme = "int8-weight") -> Bundle:
+    """The real chain on the tiny model: export, fuse, seal."""
     import shutil
 
     from model.training.export import export
-    from model.training.quantize import quantize
-    from model.training.weights import Weights
+    from model.training.fused import write_fused
+    from model.training.weights import Weights, load
 
     hub, exported, packed = folder / "hub", folder / "fp32", folder / "bundle"
     save_tiny_model(hub)
-    graph = export(Weights(str(hub)), exported)
+    model, tokenizer = load(Weights(str(hub)))
+    export(model, tokenizer, exported)
     packed.mkdir()
-    quantize(graph, packed / "model.onnx", scheme)
+    write_fused(model, packed / "model.onnx", scheme)
     for name in ("config.json", "generation_config.json", "tokenizer.json"):
         shutil.copy(exported / name, packed / name)
     prompt = few_shot_prompt(1)

@@ -1,5 +1,5 @@
 """
-Make a bundle: export, quantize, compare with fp32, pack.
+Make a bundle: export, fuse and quantize, compare with the export, pack.
 
 Built once under a key over everything that decides its bytes; the next call finds it there.
 """
@@ -22,15 +22,17 @@ import onnxruntime
 from model.bundle import MANIFEST, Bundle, BundleError, file_sha256, open_bundle, seal
 from model.catalogue import read_catalogue
 from model.channel import channel
-from model.engine import Engine, Slot, Vocabulary
+from model.engine import Engine
 from model.prompt import Prompt
 from model.sampling import Sampling
+from model.tickets import Slot, Vocabulary
 from model.training import export as export_module
-from model.training import quantize as quantize_module
+from model.training import fused as fused_module
 from model.training import weights as weights_module
 from model.training.export import export
-from model.training.quantize import Scheme, quantize
-from model.training.weights import Weights
+from model.training.fused import FusedScheme, write_fused
+from model.training.runtimes import GreedyEngine, OnnxNetwork, Reader
+from model.training.weights import Weights, load
 
 NAME = "adloom-writer"
 PARITY_PRODUCTS = 5
@@ -45,7 +47,7 @@ def build(
     root: Path,
     weights: Weights,
     prompt: Prompt,
-    scheme: Scheme,
+    scheme: FusedScheme,
     step: Step,
     *,
     force: bool = False,
@@ -70,19 +72,22 @@ def build(
     return bundle
 
 
-def _build_into(folder: Path, weights: Weights, prompt: Prompt, scheme: Scheme, step: Step) -> None:
+def _build_into(folder: Path, weights: Weights, prompt: Prompt, scheme: FusedScheme, step: Step) -> None:
     with tempfile.TemporaryDirectory(prefix="building-", dir=folder.parent) as scratch:
         exported, packed = Path(scratch) / "fp32", Path(scratch) / "bundle"
-        with step("export the model to ONNX with KV cache (Optimum)"):
-            graph = export(weights, exported)
+        with step("load the weights"):
+            model, tokenizer = load(weights)
+        with step("export them to ONNX with KV cache (Optimum), to compare with"):
+            reference = export(model, tokenizer, exported)
         packed.mkdir()
-        with step(f"quantize it ({scheme})"):
-            quantize(graph, packed / "model.onnx", scheme)
+        with step(f"write the graph that is served ({scheme})"):
+            write_fused(model, packed / "model.onnx", scheme)
+        del model
         for name in ("config.json", "generation_config.json", "tokenizer.json"):
             shutil.copy(exported / name, packed / name)
         (packed / "prompt.json").write_text(json.dumps(prompt.as_dict(), indent=2) + "\n", encoding="utf-8")
-        with step("compare its greedy tokens with fp32"):
-            agreement = greedy_agreement(exported, packed, prompt)
+        with step("compare its greedy tokens with the export's"):
+            agreement = greedy_agreement(reference, packed, prompt)
         measured = {"greedy_agreement": agreement, "bytes": float(sum(p.stat().st_size for p in packed.iterdir()))}
         seal(
             packed,
@@ -98,11 +103,14 @@ def _build_into(folder: Path, weights: Weights, prompt: Prompt, scheme: Scheme, 
         packed.rename(folder)
 
 
-def greedy_agreement(reference: Path, quantized: Path, prompt: Prompt) -> float:
-    """Share of greedy tokens, up to the first difference a prompt, that both graphs write alike: 1.0 is no change."""
+def greedy_agreement(reference: Path, packed: Path, prompt: Prompt) -> float:
+    """
+    Share of greedy tokens, up to the first difference a prompt, that the exported graph `reference` and the bundle in
+    `packed` write alike: 1.0 is no change.
+    """
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(quantized / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(packed / "tokenizer.json"))
     size = tokenizer.get_vocab_size()
     vocabulary = Vocabulary(np.ones(size, np.int32), np.zeros(size, np.bool_))
     sample = Path(__file__).parents[1] / "data" / "catalogue.csv"
@@ -112,14 +120,15 @@ def greedy_agreement(reference: Path, quantized: Path, prompt: Prompt) -> float:
     prompts = [
         [token for part in parts for token in tokenizer.encode(part, add_special_tokens=False).ids] for parts in texts
     ]
-    written = []
-    for folder in (reference, quantized):
-        engine = Engine(folder, vocabulary)
-        greedy = Sampling(temperature=0, presence_penalty=0)
-        if prompt.preamble:
-            engine.keep_prefix(tokenizer.encode(prompt.preamble, add_special_tokens=False).ids)
-        written.append([engine.generate(ids, slot, rows=1, seed=0, sampling=greedy)[0][0].ids for ids in prompts])
-        del engine
+    engine = Engine(packed, vocabulary)
+    if prompt.preamble:
+        engine.keep_prefix(tokenizer.encode(prompt.preamble, add_special_tokens=False).ids)
+    writers = (GreedyEngine(Reader(OnnxNetwork(reference), kv_cache=True), vocabulary), engine)
+    greedy = Sampling(temperature=0, presence_penalty=0)
+    written = [
+        [writer.generate(ids, slot, rows=1, seed=0, sampling=greedy)[0][0].ids for ids in prompts] for writer in writers
+    ]
+    engine.close()
     alike = sum(_common_prefix(ours, theirs) for ours, theirs in zip(*written, strict=True))
     return alike / (PARITY_TOKENS * len(prompts))
 
@@ -129,8 +138,8 @@ def _common_prefix(ours: list[int], theirs: list[int]) -> int:
     return next((place for place, (one, other) in enumerate(pairs) if one != other), min(len(ours), len(theirs)))
 
 
-def _key(weights: Weights, prompt: Prompt, scheme: Scheme) -> str:
-    code = [file_sha256(Path(str(module.__file__))) for module in (weights_module, export_module, quantize_module)]
+def _key(weights: Weights, prompt: Prompt, scheme: FusedScheme) -> str:
+    code = [file_sha256(Path(str(module.__file__))) for module in (weights_module, export_module, fused_module)]
     parts = [weights.identity(), prompt.digest(), scheme, onnxruntime.__version__, version("torch"), *code]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 

@@ -17,9 +17,9 @@ from typing import cast
 
 from model.bundle import Bundle, open_bundle
 from model.prompt import Prompt, few_shot_prompt, prompt_from_dict
-from model.training.quantize import SCHEMES, Scheme
+from model.training.fused import FUSED_SCHEMES, FusedScheme
 
-DEFAULT_SCHEME: Scheme = "int8-weight"
+DEFAULT_SCHEME: FusedScheme = "int8-weight"
 """Why: ADR 0008."""
 SHIPPED_ADAPTER = Path(__file__).parents[1] / "data" / "adapter"
 """Made by `make train`, kept in Git so that a clone writes with the tuned model at once."""
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A base that we tuned ourselves holds its prompt as an adapter does.
     tuned = folder or (Path(arguments.base) if _is_tuned(arguments.base) and not arguments.untuned else None)
     prompt = prompt_of(tuned) if tuned else few_shot_prompt()
-    scheme = cast(Scheme, arguments.scheme)
+    scheme = cast(FusedScheme, arguments.scheme)
     _describe(build(arguments.root, weights, prompt, scheme, _announce, force=arguments.force))
     return 0
 
@@ -65,7 +65,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="adloom bundle", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     actions = parser.add_subparsers(dest="action", required=True)
-    build = actions.add_parser("build", help="export, quantize and pack; finds an earlier build of the same inputs")
+    build = actions.add_parser(
+        "build", help="export, fuse, quantize and pack; finds an earlier build of the same inputs"
+    )
     build.add_argument(
         "--base",
         default="",
@@ -74,7 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     tuning = build.add_mutually_exclusive_group()
     tuning.add_argument("--adapter", type=Path, help="LoRA folder from `adloom train` (default: the shipped one)")
     tuning.add_argument("--untuned", action="store_true", help="no adapter: the base model, prompted with examples")
-    build.add_argument("--scheme", choices=SCHEMES, default=DEFAULT_SCHEME, help="quantization (default: %(default)s)")
+    build.add_argument(
+        "--scheme", choices=FUSED_SCHEMES, default=DEFAULT_SCHEME, help="quantization (default: %(default)s)"
+    )
     build.add_argument("--root", type=Path, default=Path(".adloom"), help="holds all bundles (default: %(default)s)")
     build.add_argument("--force", action="store_true", help="build again even if this bundle exists")
     verify = actions.add_parser("verify", help="check every file of a bundle against its digest")

@@ -17,9 +17,10 @@ from typing import Any, cast
 import numpy as np
 
 from model.bundle import Bundle
-from model.engine import Engine, Vocabulary
+from model.engine import Engine
 from model.prompt import Prompt
 from model.sampling import Sampling, log_probabilities
+from model.tickets import Vocabulary
 from model.training.dataset import encode
 from model.training.pairs import Pair
 from model.training.runtimes import GreedyEngine, Network, Reader, Trace, negative_log_likelihood, replay
@@ -171,7 +172,7 @@ def certificate(bundle: Bundle, rows: Sequence[Row], thresholds: Mapping[str, fl
 def breaches(rows: Sequence[Row], scheme: str, thresholds: Mapping[str, float] = THRESHOLDS) -> list[str]:
     """What keeps these rows from passing, one sentence each. Anything missing or not finite is a breach too."""
     measured = {(row.runtime, row.kv_cache): row for row in rows}
-    names = [TORCH, ONNX, *([f"onnx {scheme}"] if scheme != "fp32" else [])]
+    names = [TORCH, ONNX, fused_name(scheme)]
     expected = [(name, kv_cache) for name in names for kv_cache in (True, False)]
     found = [f"{_named(*key)} was not measured." for key in expected if key not in measured]
     for row in rows:
@@ -189,7 +190,7 @@ def breaches(rows: Sequence[Row], scheme: str, thresholds: Mapping[str, float] =
 
 
 def _row_breaches(row: Row, torch: Row, thresholds: Mapping[str, float]) -> list[str]:
-    lead = "fp32_" if row.runtime in (TORCH, ONNX) else ""
+    lead = "fp32_" if row.runtime in (TORCH, ONNX, fused_name("fp32")) else ""
     agreement, change = thresholds[f"{lead}greedy_agreement_min"], thresholds[f"{lead}perplexity_change_max"]
     name, found = _named(row.runtime, row.kv_cache), []
     if row.greedy_agreement < agreement:
@@ -234,6 +235,11 @@ def _common_share(traces: Sequence[Trace], reference: Sequence[Trace]) -> float:
         shorter = min(len(ours.choices), len(theirs.choices))
         alike += next((place for place, (one, other) in pairs if one != other), shorter)
     return alike / sum(len(trace.choices) for trace in reference)
+
+
+def fused_name(scheme: str) -> str:
+    """How a certificate calls the graph of fused.py under `scheme`."""
+    return f"fused {scheme}"
 
 
 def _named(runtime: str, kv_cache: bool) -> str:  # noqa: FBT001 - the two halves of a row's name

@@ -1,5 +1,6 @@
 """
-Certify a bundle: the same held-out rows in torch fp32, ONNX fp32 and its own scheme, with and without KV cache.
+Certify a bundle: the same held-out rows in torch fp32, Optimum's export and the graph that is served, with
+and without KV cache.
 
 Example: adloom certify --bundle .adloom/bundle --rows 12
 """
@@ -9,19 +10,24 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from model.bundle import Bundle, open_bundle
 from model.prompt import prompt_from_dict
 from model.training.bundle_command import SHIPPED_ADAPTER
+from model.training.fused import FUSED_SCHEMES, FusedScheme
 from model.training.pairs import Pair, read_pairs
 from model.training.quantize import SCHEMES, Scheme
 from model.training.weights import Weights, embedded_weights
+
+if TYPE_CHECKING:
+    from model.training.runtimes import Network
 
 HELDOUT = Path(__file__).parents[1] / "data" / "heldout.jsonl"
 EXIT_BREACHED = 1
@@ -37,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     bundle = open_bundle(arguments.bundle)
     weights = weights_of(bundle, arguments.base, arguments.adapter)
     pairs = chosen(read_pairs(arguments.pairs), arguments.rows)
-    others = [scheme for scheme in arguments.schemes or [] if scheme not in ("fp32", bundle.manifest.scheme)]
+    others = [scheme for scheme in arguments.schemes or [] if scheme != bundle.manifest.scheme]
     report = certify(bundle, weights, pairs, others, arguments.threads)
     print("\n".join(markdown([*report["rows"], *report.get("tried", [])])))
     out = arguments.out or Path(".adloom/reports") / bundle.digest[:16] / "certificate.json"
@@ -55,40 +61,62 @@ def certify(
     """
     The bundle's certificate; rows of `others`, schemes on trial, stand in it as `tried` and decide nothing.
 
-    Torch, the fp32 graph and each scheme are in memory one after another, never together.
+    The graphs are in memory one after another, never together.
     """
-    from model.training.certificate import ONNX, TORCH, Measure, Row, as_json, certificate
+    from model.training.certificate import ONNX, TORCH, Measure, Row, as_json, certificate, fused_name
     from model.training.export import export
-    from model.training.quantize import give_every_position, quantize
-    from model.training.runtimes import OnnxNetwork, TorchNetwork
+    from model.training.quantize import quantize
+    from model.training.runtimes import FusedNetwork, OnnxNetwork, TorchNetwork
     from model.training.weights import load
 
     prompt = prompt_from_dict(json.loads((bundle.folder / "prompt.json").read_text(encoding="utf-8")))
     scheme = bundle.manifest.scheme
-    schemes = [*([scheme] if scheme != "fp32" else []), *others]
-    say = _Progress(steps=2 + 2 + 2 * len(schemes) + 1)
+    say = _Progress(steps=2 + 1 + 2 + 2 + 2 * len(others))
     measure = Measure(bundle, pairs, prompt, say)
-    model, _ = load(weights)
+    model, tokenizer = load(weights)
     size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
     rows: list[Row] = measure.runtime(TORCH, TorchNetwork(model), size)
-    del model
-    with tempfile.TemporaryDirectory(prefix="certify-") as scratch:
-        exported = export(weights, Path(scratch) / "fp32")
+    with tempfile.TemporaryDirectory(prefix="certify-") as name:
+        scratch = Path(name)
+        exported = export(model, tokenizer, scratch / "export")
         say("exported the fp32 graph")
         rows += measure.runtime(ONNX, OnnxNetwork(exported, threads), _size(exported))
-        for name in schemes:
-            graph = bundle.folder / "model.onnx"
-            if name != scheme:
-                graph = Path(scratch) / name / "cut" / "model.onnx"
-                graph.parent.mkdir(parents=True)
-                quantize(exported, graph, cast(Scheme, name))
-            whole = Path(scratch) / name / "model.onnx"
-            whole.parent.mkdir(exist_ok=True)
-            give_every_position(graph, whole)
-            rows += measure.runtime(f"onnx {name}", OnnxNetwork(whole, threads), _size(graph))
+        whole = _every_position(bundle.folder, scratch / "served")
+        rows += measure.runtime(fused_name(scheme), FusedNetwork(whole, threads), _size(bundle.folder / "model.onnx"))
+        for other in others:
+            folder = scratch / other
+            if other in FUSED_SCHEMES:
+                graph = _fuse(model, bundle.folder, folder, cast(FusedScheme, other))
+                network: Network = FusedNetwork(_every_position(graph.parent, folder / "whole"), threads)
+                rows += measure.runtime(fused_name(other), network, _size(graph))
+            else:
+                graph = folder / "model.onnx"
+                folder.mkdir()
+                quantize(exported, graph, cast(Scheme, other))
+                rows += measure.runtime(f"onnx {other}", OnnxNetwork(graph, threads), _size(graph))
     count = len(rows) - 2 * len(others)
     report = certificate(bundle, rows[:count]) | {"held_out_rows": len(pairs)}
     return report | {"tried": [as_json(row) for row in rows[count:]]} if others else report
+
+
+def _every_position(packed: Path, folder: Path) -> Path:
+    """The fused graph in `packed`, giving all logits, in `folder` with its config."""
+    from model.training.fused import give_every_position
+
+    folder.mkdir(parents=True)
+    give_every_position(packed / "model.onnx", folder / "model.onnx")
+    shutil.copy(packed / "config.json", folder)
+    return folder
+
+
+def _fuse(model: Any, packed: Path, folder: Path, scheme: FusedScheme) -> Path:
+    from model.training.fused import write_fused
+
+    graph = folder / "cut" / "model.onnx"
+    graph.parent.mkdir(parents=True)
+    write_fused(model, graph, scheme)
+    shutil.copy(packed / "config.json", graph.parent)
+    return graph
 
 
 def weights_of(bundle: Bundle, base: str = "", adapter: Path | None = None) -> Weights:
@@ -171,7 +199,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--adapter", type=Path, help="LoRA folder it was made of (default: the shipped one, or none)")
     parser.add_argument("--pairs", type=Path, default=HELDOUT, help="default: the frozen held-out pairs")
     parser.add_argument("--rows", type=int, default=12, help="held-out rows, always the same (default: %(default)s)")
-    parser.add_argument("--schemes", nargs="+", choices=SCHEMES, help="measure these too; they decide nothing")
+    parser.add_argument(
+        "--schemes", nargs="+", choices=(*FUSED_SCHEMES, *SCHEMES), help="measure these too; they decide nothing"
+    )
     parser.add_argument("--threads", type=int, default=0, help="of onnxruntime (default: one a core)")
     parser.add_argument("--out", type=Path, help="default: .adloom/reports/<bundle>/certificate.json")
     return parser

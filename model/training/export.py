@@ -1,7 +1,7 @@
 """
 Export a causal LM to ONNX with Optimum, with KV cache.
 
-Knows nothing of ads, nor of what is done to the graph afterwards (see quantize.py).
+Knows nothing of ads, nor of what is done to the graph afterwards (see fused.py and quantize.py).
 """
 
 from __future__ import annotations
@@ -9,16 +9,18 @@ from __future__ import annotations
 import logging
 import warnings
 from pathlib import Path
-
-from model.training.weights import Weights, load
+from typing import Any
 
 OPSET = 18
 """Lowest opset at which torch 2.13 exports this attention without a version conversion."""
 
 
-def export(weights: Weights, folder: Path) -> Path:
-    """Write config, tokenizer and fp32 `model.onnx` (inputs with past, outputs with present) into `folder`."""
-    model, tokenizer = load(weights)  # before Optimum: it sets how loud the libraries are that Optimum imports
+def export(model: Any, tokenizer: Any, folder: Path) -> Path:
+    """
+    Write config, tokenizer and fp32 `model.onnx` (inputs with past, outputs with present) into `folder`.
+
+    `model` and `tokenizer` come from `weights.load`, which also sets how loud the libraries are that Optimum imports.
+    """
     from optimum.exporters.onnx import onnx_export_from_model
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -14,8 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from model.engine import Slot, Span, Vocabulary
+from model.decoder import Decoder
 from model.sampling import Sampling
+from model.tickets import Slot, Span, Vocabulary
 
 Floats = npt.NDArray[np.float32]
 
@@ -45,7 +46,7 @@ class TorchNetwork:
 
 
 class OnnxNetwork:
-    """An exported graph that gives logits of every position (see `quantize.give_every_position`)."""
+    """A graph as Optimum exports it, with logits of every position (see `quantize.give_every_position`)."""
 
     def __init__(self, graph: Path, threads: int = 0) -> None:
         import onnxruntime
@@ -71,6 +72,22 @@ class OnnxNetwork:
         found = dict(zip(self._outputs, self._session.run_with_ort_values(self._outputs, feed), strict=True))
         logits: Floats = found.pop("logits").numpy()[0]
         return logits, (read + len(ids), {name.replace("present", "past_key_values"): v for name, v in found.items()})
+
+
+class FusedNetwork:
+    """A graph of `fused.give_every_position` in a folder with its config, as the engine runs it: one sequence."""
+
+    def __init__(self, folder: Path, threads: int = 0) -> None:
+        self._decoder = Decoder(folder, threads=threads, rows_max=1)
+
+    def run(self, ids: Sequence[int], past: Any) -> tuple[Floats, Any]:
+        """See Network. The past is the number of ids read: keys and values stay in the decoder."""
+        if past is None:
+            self._decoder.forget()
+        elif past != self._decoder.lengths[0]:
+            raise ValueError("a fused network goes on from where it stopped, and from nowhere else")
+        logits = self._decoder.extend(np.array([ids], np.int64), 0).reshape(len(ids), -1)
+        return logits, int(self._decoder.lengths[0])
 
 
 class Reader:

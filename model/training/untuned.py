@@ -16,7 +16,7 @@ from typing import cast
 from model.bundle import MANIFEST, Bundle, open_bundle, seal
 from model.prompt import Prompt, few_shot_prompt, tuned_prompt
 from model.training.build import Step, build
-from model.training.quantize import Scheme
+from model.training.fused import FusedScheme
 from model.training.weights import embedded_weights
 
 PROMPTS = {"untuned": tuned_prompt, "few_shot": few_shot_prompt}
@@ -27,7 +27,7 @@ def untuned_bundle(root: Path, given: Path | None, scheme: str, step: Step) -> B
     """The bundle in `given`, or the embedded base built below `root` under `scheme`, which both then share."""
     if given is not None:
         return open_bundle(given)
-    return build(root, embedded_weights(), few_shot_prompt(), cast(Scheme, scheme), step, point=False)
+    return build(root, embedded_weights(), few_shot_prompt(), cast(FusedScheme, scheme), step, point=False)
 
 
 def with_prompt(bundle: Bundle, prompt: Prompt, folder: Path) -> Bundle:

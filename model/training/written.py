@@ -19,7 +19,7 @@ from typing import Any
 
 from model.bundle import file_sha256
 from model.creative import Copy, Creative, Finding, Passport, creative_id
-from model.engine import EngineError
+from model.decoder import EngineError
 from model.orders import without_orders
 from model.training.baselines import WRITERS
 from model.training.pairs import Pair
@@ -27,12 +27,16 @@ from model.validity import VALIDITY_VERSION, assess
 from model.writer import Writer
 
 BUNDLE_CODE = (
-    "channel.py", "creative.py", "drafting.py", "engine.py", "grounding.py", "language.py", "lexicon.py", "orders.py",
-    "product.py", "prompt.py", "quantities.py", "ranking.py", "reversal.py", "sampling.py", "validity.py", "wording.py",
-    "writer.py", "data/channels.toml", "data/lexicon.toml", "data/ranking.json",
+    "attachment.py", "channel.py", "creative.py", "decoder.py", "drafting.py", "engine.py", "grounding.py",
+    "language.py", "lexicon.py", "orders.py", "product.py", "prompt.py", "quantities.py", "ranking.py",
+    "reversal.py", "sampling.py", "tickets.py", "validity.py", "wording.py", "writer.py", "data/channels.toml",
+    "data/lexicon.toml", "data/ranking.json",
 )  # fmt: skip
 """Files of `model` that decide what a bundle writes: when one changes, or goes, kept ads are of no use."""
-BASELINE_CODE = ("channel.py", "drafting.py", "orders.py", "product.py", "training/baselines.py", "data/channels.toml")
+BASELINE_CODE = (
+    "attachment.py", "channel.py", "drafting.py", "orders.py", "product.py", "training/baselines.py",
+    "data/channels.toml",
+)  # fmt: skip
 PROGRESS_ROWS = 10
 
 Say = Callable[[str], None]

@@ -20,9 +20,9 @@ from app.settings import Settings
 from app.studio import Studio, WritesCreatives
 from model.channel import ChannelSpec
 from model.creative import Creative
-from model.engine import CancelledError
 from model.product import Product
 from model.prompt import VOICES
+from model.tickets import CancelledError
 from tests.fakes import FakeWriter
 
 WAIT_SECONDS_MAX = 10.0
@@ -39,6 +39,8 @@ def order(**changes: Any) -> dict[str, Any]:
 
 class ServiceWriter(FakeWriter):
     """A FakeWriter that can be stopped, as the service wants its writer."""
+
+    alive = True
 
     def write(
         self,
@@ -103,7 +105,7 @@ def studio_of(client: httpx.AsyncClient) -> Studio:
 @asynccontextmanager
 async def service(writer: WritesCreatives | None = None, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a started service; `settings` differ from the defaults as given."""
-    app = create_app(Settings(**settings), writer=writer or ServiceWriter())
+    app = create_app(Settings(**({"writers": 1} | settings)), writer=writer or ServiceWriter())
     transport = httpx.ASGITransport(app)
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://t") as client:
         yield client

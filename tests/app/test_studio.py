@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -12,6 +14,7 @@ import pytest
 from app.problem import ProblemKind
 from app.studio import Commission, DeadlineError, Studio, StudioBusyError, StudioDownError
 from model.channel import channel
+from model.creative import Creative
 from model.product import Product
 from tests.app.service_client import (
     WAIT_SECONDS_MAX,
@@ -231,3 +234,28 @@ async def test_a_closed_studio_takes_nothing_and_leaves_nobody_waiting() -> None
         await waiting
     with pytest.raises(StudioDownError):
         await studio.write(COMMISSION)
+
+
+async def test_requests_are_written_side_by_side_as_far_as_there_are_writers() -> None:
+    class MeetingWriter(ServiceWriter):
+        meeting = threading.Barrier(2, timeout=WAIT_SECONDS_MAX)
+
+        def words(self, *order: Any) -> tuple[Creative, ...]:
+            self.meeting.wait()  # passes only where two write at once
+            return super().words(*order)
+
+    async with service(MeetingWriter(), writers=2) as client:
+        answers = await asyncio.gather(*(post(client, seed) for seed in range(4)))
+
+    assert [answer.status_code for answer in answers] == [200] * 4
+
+
+async def test_a_dead_engine_turns_readiness_off() -> None:
+    writer = ServiceWriter()
+    async with service(writer) as client:
+        before = await client.get("/readyz")
+        writer.alive = False
+        after = await client.get("/readyz")
+
+    assert [before.status_code, after.status_code] == [200, 503]
+    assert "the writer's engine is down" in after.text

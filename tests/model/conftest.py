@@ -1,6 +1,7 @@
 """The tiny bundle, built once a session."""
 
 import importlib.util
+import shutil
 
 import pytest
 
@@ -21,3 +22,17 @@ def tiny_folder(tmp_path_factory):
 def tiny_bundle(tiny_folder):
     """Folder of the tiny bundle; copy it before changing anything in it."""
     return tiny_folder / "bundle"
+
+
+@pytest.fixture(scope="session")
+def tiny_fp32(tiny_folder):
+    """Folder of the tiny fused graph in fp32: what the engine runs, to compare with torch."""
+    from model.training.fused import write_fused
+    from model.training.weights import Weights, load
+
+    folder = tiny_folder / "fused-fp32"
+    folder.mkdir()
+    model, _ = load(Weights(str(tiny_folder / "hub")))
+    write_fused(model, folder / "model.onnx", "fp32")
+    shutil.copy(tiny_folder / "hub/config.json", folder)
+    return folder

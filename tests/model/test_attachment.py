@@ -100,6 +100,9 @@ POT = Product(
         ("Check 40 cm", ["lifted"]),
         ("Check the size: 3 pairs", ["lifted"]),
         ("See the spout", ["new"]),
+        ("Check rests on a stand", ["apart"]),
+        ("See the handle, knob", ["apart"]),
+        ("Check 3 pairs", ["lifted"]),
     ],
 )
 def test_a_call_to_action_names_one_thing_of_the_row_that_can_be_looked_at(text, expected):
@@ -125,8 +128,44 @@ def test_what_is_needed_is_not_said_to_be_there():
     assert reasons(POT, "Parking mode needs the wiring kit.") == []
 
 
+def test_what_with_joins_stands_in_one_sentence_of_the_row():
+    assert reasons(STOOL, "The plastic seat is 32 cm across, with drain holes.") == []
+    assert "apart" in reasons(STOOL, "The wool flannel with rubber feet.")
+
+
+def test_a_number_counts_what_it_counts_in_the_row():
+    bowls = Product("B-1", "Tint bowl set", "Five nesting bowls in grey shades.")
+
+    assert "lifted" in reasons(bowls, "Five grey shades.")
+    assert reasons(bowls, "Five nesting bowls.") == []
+
+
+def test_a_phrase_with_for_is_torn_off_where_the_row_has_it_inside_a_clause():
+    beds = row_clauses(Product("B-2", "Bunk bed", "Spare slats for hostels. For children from 6 years."))
+
+    assert beds.is_torn_off("For hostels.")
+    assert not beds.is_torn_off("For children from 6 years.")
+    assert not beds.is_torn_off("Spare slats for hostels.")
+
+
 def test_a_thing_does_not_come_with_its_weight():
-    assert reasons(POT, "A moka pot with 14.5 kg.") == ["lifted"]
+    assert set(reasons(POT, "A moka pot with 14.5 kg.")) == {"lifted"}
+    assert set(reasons(POT, "The pot has a handle and 14.5 kg.")) == {"lifted"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Handle in walnut.", []),
+        ("Recording in clips.", []),
+        ("The pot is in steel.", ["new"]),  # of another material: grounding finds that, and so does this
+        ("The pot in handle.", ["apart"]),
+        ("First order from 3 pairs.", []),
+        ("First order max 3 pairs.", ["apart", "new"]),
+    ],
+)
+def test_small_words_stand_before_what_they_stand_before_in_the_row(text, expected):
+    assert reasons(POT, text) == expected
 
 
 def test_a_headline_ends_where_a_clause_of_the_row_ends():

@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
-from model.sampling import Sampling, log_probabilities, sample
+from model.sampling import Sampling, _largest, log_probabilities, sample
 
 FREE = Sampling(temperature=1.0, top_k=50, top_p=1.0, presence_penalty=0.0)
 
 
 def draw(logits, sampling=FREE, *, seed=1, step=0, rows=None, **extra):
     logits = np.array(logits, np.float32)
-    return sample(logits, sampling, seed=seed, step=step, rows=rows or range(len(logits)), **extra)
+    streams = [(seed, row, step) for row in rows or range(len(logits))]
+    return sample(logits, sampling, streams=streams, **extra)
 
 
 def test_temperature_zero_takes_the_largest():
@@ -61,7 +62,7 @@ def test_the_nucleus_ends_where_its_mass_reaches_top_p(top_p, kept):
 
 def test_a_token_biased_to_minus_infinity_is_never_drawn():
     bias = np.array([-np.inf, 0, 0], np.float32)
-    drawn = {int(draw([[9.0, 1.0, 1.0]], bias=bias, step=step)[0]) for step in range(50)}
+    drawn = {int(draw([[9.0, 1.0, 1.0]], biases=[bias], step=step)[0]) for step in range(50)}
 
     assert drawn == {1, 2}
 
@@ -79,3 +80,19 @@ def test_log_probabilities_are_those_of_the_softmax():
     likely = log_probabilities(logits + 50, np.array([1, 2]))
 
     assert np.exp(likely) == pytest.approx([0.3, 0.8], rel=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_the_largest_of_a_long_row_are_those_of_a_whole_sort(count):
+    logits = np.random.default_rng(11).normal(size=(3, 64 * 256)).astype(np.float32)
+    logits[0, [5, 5 + 256]] = 9  # two of the largest in one column of the fold
+    whole = np.sort(logits, axis=-1)[:, -count:]
+
+    assert np.array_equal(np.sort(np.take_along_axis(logits, _largest(logits, count), -1), axis=-1), whole)
+
+
+def test_a_bias_moves_its_own_row_only():
+    greedy = Sampling(temperature=0)
+    bias = np.array([0, -9, 0], np.float32)
+
+    assert draw([[0.0, 3.0, 1.0], [0.0, 3.0, 1.0]], greedy, biases=[None, bias]).tolist() == [1, 2]

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from model.bundle import MANIFEST, BundleError
 from model.channel import channel, channels
-from model.engine import CancelledError
 from model.product import Product
 from model.sampling import Sampling
+from model.tickets import CancelledError
 from model.validity import STRUCTURAL
 from model.writer import _digit_tokens, open_writer
 

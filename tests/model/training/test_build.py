@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from model.bundle import MANIFEST, BundleError, open_bundle
+from model.prompt import few_shot_prompt
 from model.training import bundle_command
 from model.training.build import greedy_agreement
 from model.training.weights import Weights, WeightsError, load
@@ -102,11 +103,12 @@ def test_an_adapter_folder_that_is_none_is_named(tmp_path, content):
         bundle_command.main(["build", "--adapter", str(tmp_path), "--root", str(tmp_path / "root")])
 
 
-def test_a_graph_agrees_with_itself_wholly(tiny_folder, built):
-    from model.prompt import few_shot_prompt
+def test_the_fused_graph_in_fp32_agrees_with_the_export_wholly_and_a_quantized_one_not(tiny_folder, tiny_fp32, built):
+    export = tiny_folder / "fp32" / "model.onnx"
+    shutil.copy(built / "bundle" / "tokenizer.json", tiny_fp32)
 
-    assert greedy_agreement(tiny_folder / "fp32", built / "bundle", few_shot_prompt()) <= 1
-    assert greedy_agreement(built / "bundle", built / "bundle", few_shot_prompt()) == 1
+    assert greedy_agreement(export, tiny_fp32, few_shot_prompt()) == 1
+    assert greedy_agreement(export, built / "bundle", few_shot_prompt()) < 1
 
 
 def test_the_manifest_says_what_it_was_built_with(built):

@@ -17,6 +17,7 @@ from model.gate_trial import synthetic
 from model.training import certify_command
 from model.training.certificate import ONNX, THRESHOLDS, TORCH, Row, as_json, breaches, certificate
 from model.training.certify_command import HELDOUT, CertificateError, certify, chosen, markdown, weights_of
+from model.training.fused import FUSED_SCHEMES
 from model.training.pairs import read_pairs
 from model.training.quantize import SCHEMES
 from model.training.weights import Weights
@@ -37,7 +38,7 @@ GOOD = Row(
     differences=0,
     difference_nats=0.0,
 )
-ROWS = [replace(GOOD, runtime=name, kv_cache=kv) for name in (TORCH, ONNX, "onnx int8-weight") for kv in (True, False)]
+ROWS = [replace(GOOD, runtime=name, kv_cache=kv) for name in (TORCH, ONNX, "fused int8-weight") for kv in (True, False)]
 
 
 def with_change(place, **changed):
@@ -55,7 +56,7 @@ def zero_weights(graph):
     """Break a quantized graph as a lost scale would: every block of every matrix counts for nothing."""
     model = onnx.load(str(graph))
     for item in model.graph.initializer:
-        if item.name.endswith("_scales"):
+        if item.name.endswith(".scales"):
             item.CopyFrom(numpy_helper.from_array(np.zeros_like(numpy_helper.to_array(item)), item.name))
     for path in (graph, graph.with_name(f"{graph.name}.data")):
         path.unlink(missing_ok=True)
@@ -100,8 +101,8 @@ def test_every_runtime_is_measured_with_and_without_cache(good):
     bundle, report = good
     names = [(row["runtime"], row["kv_cache"]) for row in report["rows"]]
 
-    assert names == [(name, kv) for name in (TORCH, ONNX, "onnx int8-weight") for kv in (True, False)]
-    assert [row["runtime"] for row in report["tried"]] == ["onnx int4-weight"] * 2
+    assert names == [(name, kv) for name in (TORCH, ONNX, "fused int8-weight") for kv in (True, False)]
+    assert [row["runtime"] for row in report["tried"]] == ["fused int4-weight"] * 2
     assert (report["form"], report["bundle"], report["scheme"]) == (1, bundle.digest, "int8-weight")
     assert report["thresholds"] == dict(THRESHOLDS)
 
@@ -118,7 +119,7 @@ def test_fp32_agrees_with_torch_at_every_place_with_and_without_cache(good):
 
 def test_quantization_shows_in_the_figures_and_less_at_eight_bits_than_at_four(good):
     _, report = good
-    eight = next(row for row in report["rows"] if row["runtime"] == "onnx int8-weight")
+    eight = next(row for row in report["rows"] if row["runtime"] == "fused int8-weight")
     four = report["tried"][0]
 
     assert 1 > eight["greedy_agreement"] > four["greedy_agreement"]
@@ -131,7 +132,7 @@ def test_a_broken_quantization_fails_by_name(broken):
     _, report = broken
 
     assert report["passed"] is False
-    assert any("onnx int8-weight with KV cache: greedy agreement" in breach for breach in report["breaches"])
+    assert any("fused int8-weight with KV cache: greedy agreement" in breach for breach in report["breaches"])
     assert not any(breach.startswith((TORCH, ONNX)) for breach in report["breaches"])
     json.dumps(report, allow_nan=False)
 
@@ -143,12 +144,13 @@ def test_the_gate_reads_the_certificate(good, broken):
 
     assert judge(scores, synthetic("champion", writer=0), passed).passed
     refused = judge(scores | {"bundle": broken[0].digest}, synthetic("champion", writer=0), broken[1])
-    assert any("certificate did not pass: onnx int8-weight" in reason for reason in refused.reasons)
+    assert any("certificate did not pass: fused int8-weight" in reason for reason in refused.reasons)
 
 
 def test_nothing_to_object_to_passes():
     assert breaches(ROWS, "int8-weight") == []
-    assert breaches(ROWS[:4], "fp32") == []
+    fp32 = [replace(row, runtime="fused fp32") for row in ROWS[4:]]
+    assert breaches([*ROWS[:4], *fp32], "fp32") == []
 
 
 @pytest.mark.parametrize(
@@ -215,7 +217,7 @@ def test_the_command_writes_the_certificate_and_says_by_its_status_whether_it_pa
 
     assert status == (0 if report["passed"] else 1)
     assert report["bundle"] == bundle.digest
-    assert "onnx int8-weight" in capsys.readouterr().out
+    assert "fused int8-weight" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("rows", [0, -3])
@@ -229,10 +231,10 @@ def test_the_sample_is_always_the_same():
     assert chosen([1, 2], 12) == [1, 2]
 
 
-def test_a_scheme_on_trial_is_one_that_a_bundle_can_have():
-    parser = certify_command._parser()
+def test_on_trial_are_the_schemes_of_bundles_and_of_optimum():
+    schemes = [*FUSED_SCHEMES, *SCHEMES]
 
-    assert parser.parse_args(["--schemes", *SCHEMES]).schemes == list(SCHEMES)
+    assert certify_command._parser().parse_args(["--schemes", *schemes]).schemes == schemes
 
 
 def test_the_decision_gives_the_thresholds_of_the_code():
@@ -243,7 +245,7 @@ def test_the_decision_gives_the_thresholds_of_the_code():
 
 def test_an_accepted_decision_shows_the_measured_table_and_a_proposed_one_shows_none():
     path = ARCHITECTURE / "measured/certificate-schemes.json"
-    shown = [line for line in DECISION.splitlines() if line.startswith(("| torch", "| onnx"))]
+    shown = [line for line in DECISION.splitlines() if line.startswith(("| torch", "| onnx", "| fused"))]
     report = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"rows": []}
 
     assert shown == markdown([*report["rows"], *report.get("tried", [])])[2:]

@@ -151,7 +151,7 @@ def assert_each_stage_used_what_the_one_before_it_made(made, registry):
     assert scores["base"] == manifest.base
     assert scores["dataset"] == {"pairs_sha256": file_sha256(Path("unseen.jsonl")), "rows": JUDGED}
     assert len(scores["per_row"]) == JUDGED
-    assert certificate["rows"][-1]["runtime"] == f"onnx {manifest.scheme}" == "onnx int8-weight"
+    assert certificate["rows"][-1]["runtime"] == f"fused {manifest.scheme}" == "fused int8-weight"
     assert version.tags["dataset"] == trained["pairs_sha256"]
     assert version.tags["scores_sha256"] == file_sha256(made.scores)
     assert version.tags["certificate_sha256"] == file_sha256(made.certificate)

@@ -10,7 +10,7 @@ import pytest
 
 from model.bundle import open_bundle
 from model.creative import Copy, Finding
-from model.engine import EngineError
+from model.decoder import EngineError
 from model.gate import judge
 from model.prompt import few_shot_prompt, tuned_prompt
 from model.training import evaluate, reading, scoring
