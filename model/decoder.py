@@ -6,7 +6,10 @@ Rows of different requests share a step; a row's numbers do not hang on the othe
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
+import mmap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -126,13 +129,22 @@ class Decoder:
         capacity = -(-max(tokens, 1) // CAPACITY_STEP_TOKENS) * CAPACITY_STEP_TOKENS
         shape = (self.rows_max + 1, self._heads, capacity, self._width)
         if not self._cache:
-            self._cache = [np.zeros(shape, np.float32) for _ in self._names]
+            self._cache = [_untouched(shape) for _ in self._names]
         for place, old in enumerate(self._cache):
             if old.shape != shape:
-                self._cache[place] = np.zeros(shape, np.float32)
+                self._cache[place] = _untouched(shape)
                 for row in np.flatnonzero(self.lengths):  # the others' pages were never touched, and take no memory
                     self._cache[place][row, :, : self.lengths[row]] = old[row, :, : self.lengths[row]]
         self._capacity = capacity
+
+
+def _untouched(shape: tuple[int, ...]) -> Floats:
+    """Zeros that take memory page by page as they are written; malloc would hand out, and clear, what it holds."""
+    pages = mmap.mmap(-1, 4 * math.prod(shape))
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel without huge pages
+            pages.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(pages, np.float32).reshape(shape)
 
 
 def _open_session(path: Path, threads: int) -> ort.InferenceSession:

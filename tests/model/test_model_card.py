@@ -50,7 +50,7 @@ def test_its_figures_are_those_of_the_files(submission):
     assert "| chrf | 0.302 | 0.292 to 0.302 | chrF against the reference ad, 0 to 1 |" in card
     assert "| copy | 0.111 |" in card
     assert "| this model | 0.302 |" in card
-    assert "| onnx int8-weight | yes | 0.987 | 4.5 | 99 |" in card
+    assert "| fused int8-weight | yes | 0.987 | 4.5 | 99 |" in card
     assert "| rank | `4` |" in card
     assert "After step 2: loss 2.25, validation_loss 2.125." in card
     assert "Lowest validity by channel: pinterest 0.911, x 1." in card

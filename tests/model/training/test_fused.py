@@ -29,6 +29,7 @@ class Fused:
     def __init__(self, path, threads=1):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # be quick beside other work too
         self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self.pasts = [entry for entry in self.session.get_inputs() if entry.name.startswith("past_key_values.")]
 
@@ -229,7 +230,7 @@ def pool(request, tmp_path_factory):
 
 
 @given(places=st.lists(st.integers(0, 31), min_size=1, max_size=32, unique=True), threads=st.sampled_from([1, 2]))
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_row_has_the_same_bytes_alone_and_among_any_others_on_one_thread_or_two(pool, places, threads):
     prompts, graphs = pool
     logits, buffer = prompts.together(graphs[threads], places)
