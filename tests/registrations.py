@@ -82,7 +82,13 @@ def scores_of(digest: str, *, chrf: float = 0.3) -> dict:
 
 def certificate_of(digest: str, *, passed: bool = True) -> dict:
     """One row, with or without a breach."""
-    row = {"runtime": "fused int8-weight", "kv_cache": True, "greedy_agreement": 0.987, "ms_per_token": 4.5, "bytes": 99}
+    row = {
+        "runtime": "fused int8-weight",
+        "kv_cache": True,
+        "greedy_agreement": 0.987,
+        "ms_per_token": 4.5,
+        "bytes": 99,
+    }
     return {
         "form": 1,
         "bundle": digest,

@@ -43,7 +43,7 @@ def stop_under_a_request(
     """
     Signal the process while it writes `body`: (status of that answer, status of the process).
 
-    Needs ADLOOM_QUEUE_DEPTH_MAX=0: another request's refusal is then how one can tell that writing has begun.
+    Needs ADLOOM_QUEUE_DEPTH_MAX=0 and ADLOOM_WRITERS=1: another request's refusal then tells that writing has begun.
     """
     answers: list[int] = []
     thread = threading.Thread(target=post_until_served, args=(address, body, answers))
@@ -69,7 +69,7 @@ def reachable(address: str) -> bool:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_the_request_in_progress_finish_and_exits_0(number: signal.Signals, tmp_path: Path) -> None:
     command = [sys.executable, "-c", SERVE_SLOWLY]
-    with serving(command, tmp_path / "log", ADLOOM_QUEUE_DEPTH_MAX="0") as (process, address):
+    with serving(command, tmp_path / "log", ADLOOM_QUEUE_DEPTH_MAX="0", ADLOOM_WRITERS="1") as (process, address):
         answers, status = stop_under_a_request(process, address, order(), number)
         still_there = reachable(address)
 
@@ -81,7 +81,7 @@ def test_a_signal_lets_the_request_in_progress_finish_and_exits_0(number: signal
 @pytest.mark.e2e
 def test_the_real_bundle_is_served_and_stops_without_dropping_a_request(bundle: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "app.serve", "--bundle", str(bundle)]
-    environment = {"ADLOOM_QUEUE_DEPTH_MAX": "0", "ADLOOM_GIT_COMMIT": "0123abc"}
+    environment = {"ADLOOM_QUEUE_DEPTH_MAX": "0", "ADLOOM_WRITERS": "1", "ADLOOM_GIT_COMMIT": "0123abc"}
     with serving(command, tmp_path / "log", **environment) as (process, address):
         written = httpx.post(f"{address}/v1/creatives", json=order(candidates=2), timeout=START_SECONDS_MAX)
         creative = written.json()["creatives"][0]

@@ -3,8 +3,11 @@
 import json
 import random
 import shutil
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from model.engine import Engine
 from model.sampling import Sampling
 from model.tickets import CancelledError, DeadlineError, QueueFullError, Request, Slot, Vocabulary
 
+ROOT = Path(__file__).parents[2]
 GREEDY = Sampling(temperature=0, presence_penalty=0)
 WARM = Sampling(temperature=1.0)
 PROMPT = [5, 80, 33, 41, 17, 9]
@@ -267,7 +271,8 @@ def test_a_thread_that_dies_leaves_nobody_waiting_and_readiness_false(tiny_bundl
 
     one = Engine(tiny_bundle, vocabulary(), threads=1, rows_max=1)
     one._decoder.step = deadly
-    tickets = [one.submit(request()) for _ in range(3)]
+    with one._changed:  # all three are there before the thread looks
+        tickets = [one.submit(request()) for _ in range(3)]
 
     for ticket in tickets:
         with pytest.raises(EngineError, match="the engine is down"):
@@ -286,6 +291,22 @@ def test_closing_fails_what_is_in_flight_and_what_waits(tiny_bundle):
         with pytest.raises(EngineError, match="it was closed"):
             ticket.result()
     assert not one.alive
+
+
+def test_a_program_that_ends_in_the_middle_of_a_request_ends_with_its_own_status(tiny_bundle):
+    code = f"""
+import sys, time
+from pathlib import Path
+from tests.model.test_engine import engine, request, wait_for_first_token
+one = engine(Path({str(tiny_bundle)!r}))
+wait_for_first_token(one.submit(request()))
+sys.exit(7)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=False, capture_output=True, text=True, timeout=120
+    )
+
+    assert (ended.returncode, ended.stderr) == (7, "")
 
 
 def test_an_idle_engine_ends_its_thread_and_gives_the_cache_back(tiny_bundle, monkeypatch):

@@ -507,7 +507,7 @@ def test_a_whole_number_will_do_where_a_fraction_may_stand(tmp_path):
         ({"method": "full"}, "alpha belongs to method lora, and the method is full"),
         ({"method": "dpo"}, "beta is missing"),
         ({"novelty_max": 0.5} | DPO, "novelty_max chooses pairs, and method dpo learns from preferences"),
-        ({"swap_share": 0.5} | DPO, "alpha belongs to method lora, and the method is dpo"),
+        ({"swap_share": 0.5} | DPO, "swap_share belongs to method full, and the method is dpo"),
         ({"beta": 0.1}, "beta belongs to method dpo, and the method is lora"),
     ],
 )
