@@ -55,23 +55,6 @@ def test_the_ads_that_make_sense_are_those_marked_on_the_reading_sheet():
     assert f"{len(marks)} of the ads were also read by hand: {sum(marks):.0f} make sense" in README
 
 
-@pytest.mark.parametrize("rows", ["1", "4"])
-def test_the_speeds_are_those_that_the_benchmark_wrote(rows):
-    figures = measured("bench.json")["rows"][rows]
-    ours, theirs = figures["adloom engine"], figures["optimum generate"]
-    ratio = ours["creatives_per_second"] / theirs["creatives_per_second"]
-    cells = [
-        rows,
-        f"{ours['creatives_per_second']:.2f}",
-        f"{ours['call_seconds_p50']:.2f} / {ours['call_seconds_p95']:.2f}",
-        f"{theirs['creatives_per_second']:.2f}",
-        f"{theirs['call_seconds_p50']:.2f} / {theirs['call_seconds_p95']:.2f}",
-        f"{ratio:.2f}x",
-    ]
-
-    assert f"| {' | '.join(cells)} |" in README
-
-
 def test_the_size_of_a_serving_install_is_what_its_test_measured():
     serving = measured("serving.json")
 
