@@ -73,3 +73,9 @@ def test_all_extras_resolve_together_to_pinned_versions_and_to_nothing_else(tmp_
 
     assert unpinned((each["name"], each["version"]) for each in chosen) == []
     assert set(pins()) - {normal(each["name"]) for each in chosen} == APART
+
+
+def test_the_engines_that_make_installs_are_those_of_the_extra():
+    peers = next(line for line in (ROOT / "Makefile").read_text("utf-8").splitlines() if line.startswith("PEERS := "))
+
+    assert peers.removeprefix("PEERS := ").split() == project()["project"]["optional-dependencies"]["bench"]

@@ -55,6 +55,35 @@ def test_the_ads_that_make_sense_are_those_marked_on_the_reading_sheet():
     assert f"{len(marks)} of the ads were also read by hand: {sum(marks):.0f} make sense" in README
 
 
+@pytest.mark.parametrize("rows", ["1", "4", "16"])
+def test_the_speeds_are_those_that_the_benchmark_wrote(rows):
+    report = measured("bench.json")
+    figures = report["rows"][rows]
+    peers = {name: figure for name, figure in figures.items() if name != "adloom"}
+    fastest = max(peers, key=lambda name: peers[name]["creatives_per_second"])
+    ours, theirs = figures["adloom"], peers[fastest]
+    cells = [
+        rows,
+        f"{ours['creatives_per_second']:.2f}",
+        f"{ours['call_seconds_p50']:.2f} / {ours['call_seconds_p95']:.2f}",
+        report["engines"][fastest]["title"],
+        f"{theirs['creatives_per_second']:.2f}",
+        f"{theirs['call_seconds_p50']:.2f} / {theirs['call_seconds_p95']:.2f}",
+        f"{ours['creatives_per_second'] / theirs['creatives_per_second']:.2f}x",
+    ]
+
+    assert len(peers) >= 5
+    assert f"| {' | '.join(cells)} |" in README
+
+
+def test_cold_start_and_memory_are_those_that_the_benchmark_wrote():
+    report = measured("bench.json")
+    cold = report["engines"]["adloom"]["cold_start_seconds"]
+    peak = report["rows"]["16"]["adloom"]["peak_resident_bytes"] / 1e6
+
+    assert f"first creative {cold:.1f} s after the start of the process and held {peak:.0f} MB at most" in README
+
+
 def test_the_size_of_a_serving_install_is_what_its_test_measured():
     serving = measured("serving.json")
 
