@@ -12,12 +12,13 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 
 from model.attachment import RowClauses, clause_stems, loose, row_clauses
 from model.channel import ChannelSpec, FieldSpec
 from model.creative import Copy
-from model.grounding import ProductView
+from model.grounding import ProductView, view
 from model.lexicon import lexicon, singular
 from model.product import Product
 from model.validity import CRITICAL, GROUNDING, STRUCTURAL, assess, text_findings
@@ -64,7 +65,6 @@ class _Case:
     """What every field of one copy is made for."""
 
     product: Product
-    facts: ProductView
     spec: ChannelSpec
     clauses: RowClauses | None = None
     """To see by what hangs together; None for rows that are not in English, the language of what is written."""
@@ -75,16 +75,26 @@ class _Case:
     """How many of the best stand-ins for a body to pass over."""
 
     def sound(self, text: str, field: str) -> bool:
-        return not any(finding.kind in SERIOUS for finding in text_findings(self.facts, text, field))
+        return _is_sound(self.product, text, field)
 
     def attached(self, text: str, field: str) -> bool:
-        if self.clauses is None:
-            return True
-        torn = self.clauses.is_torn_off(text) or _has_open_quote(text)
-        return not torn and not any(loose(self.clauses, text, field))
+        return self.clauses is None or _is_attached(self.product, text, field)
 
     def structural(self, words: Copy) -> bool:
         return any(finding.kind in STRUCTURAL for finding in assess(self.product, words, self.spec).findings)
+
+
+@lru_cache(maxsize=4096)
+def _is_sound(product: Product, text: str, field: str) -> bool:
+    """Cached, since each of 32 candidates may ask about the sentences of all others."""
+    return not any(finding.kind in SERIOUS for finding in text_findings(view(product), text, field))
+
+
+@lru_cache(maxsize=4096)
+def _is_attached(product: Product, text: str, field: str) -> bool:
+    clauses = row_clauses(product)
+    torn = clauses.is_torn_off(text) or _has_open_quote(text)
+    return not torn and not any(loose(clauses, text, field))
 
 
 def finish(
@@ -97,7 +107,7 @@ def finish(
     model's words do not add up to an ad (too short, looping, cut off), the product's own replace them all.
     """
     english = facts.language.main_script == "latin" and facts.language.name in ("", "english")
-    case = _Case(product, facts, spec, row_clauses(product) if english else None, spares)
+    case = _Case(product, spec, row_clauses(product) if english else None, spares)
     words, repairs = _assemble(written, case)
     if case.structural(words):
         words = _own_words(case)

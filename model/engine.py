@@ -247,6 +247,7 @@ class Engine:
                 return
             self._waiting.remove(ticket)
             prompt = [*request.prompt, *request.slots[0].fed]
+            self._reading = (ticket, prompt)  # in flight already, should there be no memory to begin with
             self._reading = (ticket, prompt[self._decoder.begin(prompt) :])
 
     def _read_on(self, ticket: Ticket, left: list[int]) -> None:

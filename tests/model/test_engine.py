@@ -262,6 +262,21 @@ def test_a_step_that_fails_fails_the_requests_in_flight_and_no_other(tiny_bundle
     assert one.generate(PROMPT, [Slot((), 5, 99)], rows=2, seed=0, sampling=GREEDY)
 
 
+def test_a_prompt_that_there_is_no_memory_for_fails_its_request(tiny_bundle):
+    one = engine(tiny_bundle)
+    begin = one._decoder.begin
+
+    def broken(_):
+        one._decoder.begin = begin
+        raise MemoryError("no room for the prompt")
+
+    one._decoder.begin = broken
+
+    with pytest.raises(EngineError, match="the network failed: no room for the prompt"):
+        one.generate(PROMPT, [Slot((), 5, 99)], rows=1, seed=0, sampling=GREEDY)
+    assert one.generate(PROMPT, [Slot((), 5, 99)], rows=1, seed=0, sampling=GREEDY)
+
+
 def test_a_thread_that_dies_leaves_nobody_waiting_and_readiness_false(tiny_bundle):
     class Killed(BaseException):
         pass
