@@ -30,7 +30,15 @@ EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 """128 + SIGPIPE: whoever read our output has stopped; that is not worth a word."""
 
-ROOM_EXTRAS = {"model": "lab", "model.training": "train", "pipelines": "pipelines", "app.ui": "ui", "app": "app"}
+ROOM_EXTRAS = {
+    "model": "lab",
+    "model.store": "app",
+    "model.replay_command": "app",
+    "model.training": "train",
+    "pipelines": "pipelines",
+    "app.ui": "ui",
+    "app": "app",
+}
 """Which extra of pyproject.toml a command's module needs; the longest prefix counts."""
 OUR_ROOMS = ("app", "model", "pipelines")
 

@@ -1,0 +1,119 @@
+"""
+What clients thought of their creatives, and what became of it.
+
+Knows no rule about what feedback is worth: those who move a row from state to state do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from model.store.tables import feedback
+
+Verdict = Literal["accept", "edit", "reject"]
+State = Literal["waiting", "used", "excluded"]
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackRow:
+    """One verdict of one client on one creative."""
+
+    id: str
+    """`fb_` and hex digits."""
+    client: str
+    creative_id: str
+    verdict: Verdict
+    edited: dict[str, Any] | None
+    """The words as the client would have them; only with the verdict edit."""
+    reason: str
+    state: State
+    why: str
+    """Why it was excluded, or empty."""
+    holdout: bool
+    """Kept for measuring: training never sees it."""
+    dataset_digest: str
+    run_id: str
+    served_version: str
+    """This and the two above: where it was used; empty until then."""
+    created_at: datetime
+    updated_at: datetime
+
+
+_COLUMNS = [feedback.c[name] for name in FeedbackRow.__slots__]
+_REPLACED = ("verdict", "edited", "reason", "why", "holdout", "updated_at")
+
+
+def insert(connection: Connection, row: FeedbackRow) -> None:
+    """Raises sqlalchemy's IntegrityError where one waits already (`replace` that) or the creative is not there."""
+    connection.execute(sa.insert(feedback).values(**_values(row)))
+
+
+def replace(connection: Connection, row: FeedbackRow) -> bool:
+    """A later verdict takes the place of the waiting one with this id. False where that waits no longer."""
+    values = {name: value for name, value in _values(row).items() if name in _REPLACED}
+    same = feedback.c.id == row.id, feedback.c.client == row.client, feedback.c.state == "waiting"
+    return connection.execute(sa.update(feedback).where(*same).values(**values)).rowcount == 1
+
+
+def find(connection: Connection, client: str, feedback_id: str) -> FeedbackRow | None:
+    """None where this client gave no such feedback."""
+    query = sa.select(*_COLUMNS).where(feedback.c.client == client, feedback.c.id == feedback_id)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else FeedbackRow(*row)
+
+
+def find_waiting(connection: Connection, client: str, creative_id: str) -> FeedbackRow | None:
+    """The one verdict of this client on this creative that nobody has used yet."""
+    query = sa.select(*_COLUMNS).where(
+        feedback.c.client == client, feedback.c.creative_id == creative_id, feedback.c.state == "waiting"
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else FeedbackRow(*row)
+
+
+def of_creative(connection: Connection, creative_id: str) -> list[FeedbackRow]:
+    """Of every client, oldest first: for those who run the service, never for a route."""
+    query = sa.select(*_COLUMNS).where(feedback.c.creative_id == creative_id).order_by(feedback.c.created_at)
+    return [FeedbackRow(*row) for row in connection.execute(query)]
+
+
+def waiting(connection: Connection, count: int, *, holdout: bool = False) -> list[FeedbackRow]:
+    """At most `count` that wait, oldest first: those to learn from, or those to measure with."""
+    query = sa.select(*_COLUMNS).where(feedback.c.state == "waiting", feedback.c.holdout.is_(holdout))
+    query = query.order_by(feedback.c.created_at, feedback.c.id).limit(count)
+    return [FeedbackRow(*row) for row in connection.execute(query)]
+
+
+def count_since(connection: Connection, client: str, since: datetime) -> int:
+    """How many the client has given from `since` on."""
+    query = sa.select(sa.func.count()).select_from(feedback)
+    query = query.where(feedback.c.client == client, feedback.c.created_at >= since)
+    return connection.execute(query).scalar_one()
+
+
+def move(
+    connection: Connection,
+    feedback_ids: Sequence[str],
+    state: State,
+    *,
+    at: datetime,
+    why: str = "",
+    dataset_digest: str = "",
+    run_id: str = "",
+    served_version: str = "",
+) -> int:
+    """What became of them; empty facts leave the columns as they are. Returns how many there were."""
+    facts = {"why": why, "dataset_digest": dataset_digest, "run_id": run_id, "served_version": served_version}
+    values = {"state": state, "updated_at": at} | {name: value for name, value in facts.items() if value}
+    statement = sa.update(feedback).where(feedback.c.id.in_(list(feedback_ids)))
+    return connection.execute(statement.values(**values)).rowcount
+
+
+def _values(row: FeedbackRow) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in FeedbackRow.__slots__}

@@ -1,0 +1,7 @@
+"""One module a revision, oldest first; Alembic finds them here by path and puts them in the same order."""
+
+from __future__ import annotations
+
+from model.store.migrations.versions import r0001_first_tables
+
+REVISIONS = (r0001_first_tables,)

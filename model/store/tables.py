@@ -1,0 +1,329 @@
+"""
+The tables of the service, and the database that holds them: SQLite in one file, or PostgreSQL.
+
+Knows no entity's rules (see the module named after each table) and no HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Column, Connection, Engine, Table, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from model.store import migrations
+from model.store.driver_errors import down_reason, is_transient
+
+CONNECT_SECONDS = 3
+"""A database that does not answer is down; libpq takes whole seconds from 2."""
+WAIT_SECONDS = 5
+"""Longest wait for a lock or a pooled connection: a request has better things to do, and 503 is an answer."""
+STATEMENT_SECONDS = 30
+"""No statement of ours takes a tenth of that; one that does holds locks that others wait for."""
+POOL_SIZE = 8
+"""Connections of one process: the writer, some readers, the batch threads. As many again under load."""
+
+
+class StoreError(RuntimeError):
+    """A store did not do what it was asked; the message is fit for a log and names no secret, SQL or address."""
+
+
+class StoreDownError(StoreError):
+    """The database is not there, locked, full or read-only; the same call may succeed later."""
+
+
+class StoreConflictError(StoreError):
+    """Two transactions stood in each other's way and this one was rolled back: run it again."""
+
+
+class UtcTime(sa.TypeDecorator[datetime]):
+    """Times with a zone in Python, always UTC. SQLite keeps them as text that sorts, PostgreSQL as timestamptz."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Raises ValueError for a time without a zone: nobody could say what it means."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone cannot be kept: use datetime.now(UTC)")
+        in_utc = value.astimezone(UTC)
+        return in_utc.replace(tzinfo=None) if dialect.name == "sqlite" else in_utc
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """In UTC, whatever the session's zone is."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+
+
+JSON = sa.JSON(none_as_null=True)
+"""None is SQL's NULL and not the word null."""
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(referred_table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+clients = Table(
+    "clients",
+    metadata,
+    Column("name", sa.Text, primary_key=True),
+    Column("secret_hash", sa.Text, nullable=False),
+    Column("scopes", sa.Text, nullable=False),
+    Column("limits", JSON, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("secret_at", UtcTime, nullable=False),
+    Column("revoked_at", UtcTime),
+)
+
+# The id is a content address: two clients that ask for the same get the same id, and a row each.
+creatives = Table(
+    "creatives",
+    metadata,
+    Column("client", sa.Text, primary_key=True),
+    Column("id", sa.Text, primary_key=True),
+    Column("sku", sa.Text, nullable=False),
+    Column("channel", sa.Text, nullable=False),
+    Column("validity", sa.Float, nullable=False),
+    Column("bundle_digest", sa.Text, nullable=False),
+    Column("product_digest", sa.Text, nullable=False),
+    Column("document", JSON, nullable=False),
+    Column("product", JSON, nullable=False),
+    Column("batch_id", sa.Text),
+    Column("created_at", UtcTime, nullable=False),
+    sa.Index(None, "id"),  # `adloom trace` knows no client
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("id", sa.Text, primary_key=True),
+    Column("client", sa.Text, nullable=False),
+    Column("creative_id", sa.Text, nullable=False),
+    Column("verdict", sa.Text, nullable=False),
+    Column("edited", JSON),
+    Column("reason", sa.Text, nullable=False),
+    Column("state", sa.Text, nullable=False),
+    Column("why", sa.Text, nullable=False),
+    Column("holdout", sa.Boolean(create_constraint=False), nullable=False),
+    Column("dataset_digest", sa.Text, nullable=False),
+    Column("run_id", sa.Text, nullable=False),
+    Column("served_version", sa.Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    sa.ForeignKeyConstraint(["client", "creative_id"], ["creatives.client", "creatives.id"]),
+    sa.Index(None, "client", "created_at"),
+    sa.Index(None, "state", "created_at"),
+    sa.Index(None, "creative_id"),
+    # One verdict of a client on a creative waits at a time, whatever two replicas do at once.
+    sa.Index(
+        "uq_feedback_waiting",
+        "client",
+        "creative_id",
+        unique=True,
+        sqlite_where=sa.text("state = 'waiting'"),
+        postgresql_where=sa.text("state = 'waiting'"),
+    ),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", sa.Text, primary_key=True),
+    Column("client", sa.Text, nullable=False),
+    Column("state", sa.Text, nullable=False),
+    Column("settings", JSON, nullable=False),
+    Column("products", sa.Integer, nullable=False),
+    Column("written", sa.Integer, nullable=False),
+    Column("rejected", sa.Integer, nullable=False),
+    Column("source", sa.Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    Column("lease_owner", sa.Text),
+    Column("lease_until", UtcTime),
+    sa.Index(None, "state", "created_at"),
+    sa.Index(None, "client", "created_at"),
+)
+
+batch_items = Table(
+    "batch_items",
+    metadata,
+    Column("batch_id", sa.Text, sa.ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True),
+    Column("place", sa.Integer, primary_key=True, autoincrement=False),
+    Column("product", JSON, nullable=False),
+    Column("state", sa.Text, nullable=False),
+    Column("creatives", JSON, nullable=False),
+    Column("error", sa.Text, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    sa.Index(None, "batch_id", "state", "place"),
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("digest", sa.Text, primary_key=True),
+    Column("client", sa.Text, primary_key=True),
+    Column("rows", sa.Integer, nullable=False),
+    Column("rejected", sa.Integer, nullable=False),
+    Column("object_key", sa.Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    sa.Index(None, "created_at"),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("client", sa.Text, primary_key=True),
+    Column("key", sa.Text, primary_key=True),
+    Column("operation", sa.Text, nullable=False),
+    Column("body_digest", sa.Text, nullable=False),
+    Column("state", sa.Text, nullable=False),
+    Column("status", sa.Integer, nullable=False),
+    Column("answer", sa.Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    sa.Index(None, "created_at"),
+)
+
+
+class Database:
+    """
+    Connections to one database; opens none before it is used. Threads may share it.
+
+    On SQLite (WAL, synchronous NORMAL) a committed row survives a kill of the process. A power cut may take what
+    was committed since the last checkpoint, at most some 1,000 pages of 4 kB, and damages nothing; add
+    `?synchronous=FULL` to the address to lose nothing then either, at one forced write a commit. PostgreSQL loses
+    nothing in both cases, as it is set up by default.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Raises ValueError where `url` names no database that we can use; the message does not repeat it."""
+        self.engine = _engine(url)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """One writer at a time, and only on this machine."""
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A transaction that may write: committed at the end, rolled back where something is raised."""
+        with translated(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """A connection for reading one consistent state; what is written over it is rolled back."""
+        with translated(), self.engine.connect() as connection:
+            yield connection.execution_options(sqlite_begin="DEFERRED")
+
+    def ping(self) -> None:
+        """Raises StoreDownError where the database does not answer."""
+        with self.connect() as connection:
+            connection.execute(sa.select(1))
+
+    def upgrade(self) -> None:
+        """
+        Bring the tables to what this code needs; nothing where they are.
+
+        Replicas that start at once wait for each other. Raises StoreDownError, or MigrationError where a newer
+        version of the code has been here.
+        """
+        if self.is_sqlite and self.engine.url.database:
+            _make_folder(Path(self.engine.url.database).parent)
+        with self.begin() as connection:
+            migrations.upgrade(connection, metadata)
+
+    def schema(self) -> tuple[str, str]:
+        """Revision that the database has, empty before the first, and the one that this code needs."""
+        with self.connect() as connection:
+            return migrations.current(connection), migrations.head()
+
+    def dispose(self) -> None:
+        """Close every idle connection."""
+        self.engine.dispose()
+
+
+def insert_new(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT that leaves alone what is there already; `rowcount` of its result says whether that was so."""
+    return _insert_new(connection.dialect.name, table)
+
+
+@cache
+def _insert_new(dialect: str, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """Made once: making it, and having SQLAlchemy look at it, costs as much as a row."""
+    build = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    # SQLAlchemy forgets an INSERT's rowcount otherwise, and then it is -1 on PostgreSQL.
+    return build(table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+
+
+def _engine(url: str) -> Engine:
+    try:
+        address = make_url(url)
+    except ArgumentError:
+        raise ValueError("the database address must be sqlite:///FILE or postgresql+psycopg://...") from None
+    common: dict[str, Any] = {"hide_parameters": True, "pool_size": POOL_SIZE, "max_overflow": POOL_SIZE}
+    common["pool_timeout"] = WAIT_SECONDS
+    if address.drivername == "postgresql+psycopg":
+        waits = f"-c statement_timeout={STATEMENT_SECONDS}s -c lock_timeout={WAIT_SECONDS}s"
+        waits += f" {address.query.get('options', '')}"  # what the address says comes last and so counts
+        there = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": WAIT_SECONDS * 1000, "options": waits}
+        return sa.create_engine(address, pool_pre_ping=True, connect_args=there, **common)
+    if address.drivername not in ("sqlite", "sqlite+pysqlite"):
+        raise ValueError("the database address must be sqlite:///FILE or postgresql+psycopg://...")
+    if address.database in (None, "", ":memory:"):
+        raise ValueError("a database in memory cannot be shared by threads: name a file, sqlite:///FILE")
+    synchronous = str(address.query.get("synchronous", "NORMAL")).upper()
+    if synchronous not in ("NORMAL", "FULL"):
+        raise ValueError("synchronous in the database address must be NORMAL or FULL")
+    address = address.difference_update_query(["synchronous"])
+    engine = sa.create_engine(address, connect_args={"timeout": WAIT_SECONDS}, **common)
+    event.listen(engine, "connect", partial(_prepare_sqlite, synchronous))
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(synchronous: str, connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # or the driver begins transactions behind our back, and too late
+    for pragma in ("journal_mode = WAL", f"synchronous = {synchronous}", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """A writer takes the lock first: one that reads and then writes could otherwise be refused without a wait."""
+    kind = connection.get_execution_options().get("sqlite_begin", "IMMEDIATE")
+    connection.exec_driver_sql(f"BEGIN {kind}")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Errors of the driver that are not our mistake leave as StoreDownError or StoreConflictError."""
+    try:
+        yield
+    except DBAPIError as error:
+        if is_transient(error):
+            raise StoreConflictError("another transaction was in the way; try again") from error
+        if reason := down_reason(error):
+            raise StoreDownError(f"the database cannot be used: {reason}") from error
+        raise
+    except PoolTimeoutError as error:
+        raise StoreDownError("the database cannot be used: every connection is taken") from error
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreDownError(f"the database cannot be used: {error.strerror or 'its folder cannot be made'}") from error
