@@ -45,6 +45,8 @@ class Manifest:
     measured: Mapping[str, float]
     """What quantization cost, from training/certificate."""
     built_with: Mapping[str, str]
+    dataset_digest: str = ""
+    """sha256 of the training pairs, where they are known: of the same weights, so no part of the digest."""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON form."""
@@ -83,6 +85,7 @@ def seal(
     prompt_digest: str,
     measured: Mapping[str, float],
     built_with: Mapping[str, str],
+    dataset_digest: str = "",
 ) -> Bundle:
     """Write bundle.json over the files that lie in `folder`."""
     names = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name != MANIFEST)
@@ -90,7 +93,7 @@ def seal(
     if missing:
         raise BundleError(f"{folder} lacks {', '.join(missing)}")
     entries = {item: FileEntry(file_sha256(folder / item), (folder / item).stat().st_size) for item in names}
-    manifest = Manifest(name, base, scheme, prompt_digest, entries, dict(measured), dict(built_with))
+    manifest = Manifest(name, base, scheme, prompt_digest, entries, dict(measured), dict(built_with), dataset_digest)
     text = json.dumps(manifest.as_dict(), indent=2, sort_keys=True) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")
     return Bundle(folder, manifest, manifest.digest())

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -68,6 +69,10 @@ class Passport:
     registry_version: str = ""
     dataset_digest: str = ""
 
+    def as_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return {**_members(self), "decoding": dict(self.decoding)}
+
 
 @dataclass(frozen=True, slots=True)
 class Creative:
@@ -96,13 +101,37 @@ class Creative:
             "call_to_action": self.copy.call_to_action,
             "hashtags": list(self.copy.hashtags),
             "validity": self.validity,
-            "findings": [asdict(finding) for finding in self.findings],
+            "findings": [_members(finding) for finding in self.findings],
             "repairs": list(self.repairs),
-            "passport": asdict(self.passport),
+            "passport": self.passport.as_dict(),
         }
+
+
+def creative_from_dict(table: Mapping[str, Any]) -> Creative:
+    """A creative from its JSON form, `as_dict`. Raises KeyError or TypeError where that is something else."""
+    return Creative(
+        id=table["id"],
+        sku=table["sku"],
+        channel=table["channel"],
+        copy=Copy(
+            headlines=tuple(table["headlines"]),
+            bodies=tuple(table["descriptions"]),
+            call_to_action=table["call_to_action"],
+            hashtags=tuple(table["hashtags"]),
+        ),
+        validity=table["validity"],
+        findings=tuple(Finding(**finding) for finding in table["findings"]),
+        passport=Passport(**table["passport"]),
+        repairs=tuple(table["repairs"]),
+    )
 
 
 def creative_id(sku: str, channel: str, copy: Copy, passport: Passport) -> str:
     """Content address: `cr_` and 20 hex digits of the sha256 over words and passport."""
-    payload = json.dumps([sku, channel, asdict(copy), asdict(passport)], sort_keys=True, ensure_ascii=False)
+    payload = json.dumps([sku, channel, _members(copy), passport.as_dict()], sort_keys=True, ensure_ascii=False)
     return "cr_" + hashlib.sha256(payload.encode()).hexdigest()[:20]
+
+
+def _members(row: Copy | Finding | Passport) -> dict[str, Any]:
+    """Members by name; `dataclasses.asdict` would copy each in depth, which costs more than all else that is done."""
+    return {name: getattr(row, name) for name in row.__slots__}

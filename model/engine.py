@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from model.decoder import PREFILL_TOKENS, Decoder, EngineError, Floats
 from model.sampling import Sampling, log_probabilities, sample
+from model.tally import EngineCounts
 from model.tickets import (
     CancelledError,
     DeadlineError,
@@ -31,6 +32,8 @@ from model.tickets import (
     Span,
     Ticket,
     Vocabulary,
+    Watch,
+    unwatched,
 )
 
 ROWS_MAX = 16
@@ -82,6 +85,7 @@ class Engine:
         self._rows: list[_Row] = []
         self._reading: tuple[Ticket, list[int]] | None = None
         """The request whose prompt is being read, and what is left of it."""
+        self.counts = EngineCounts()
         self._seconds_per_request = 1.0
         self._failure: BaseException | None = None
         self._closing = False
@@ -142,10 +146,13 @@ class Engine:
         sampling: Sampling,
         first_row: int = 0,
         bias: Floats | None = None,
+        interactive: bool = True,
         cancelled: Callable[[], bool] = lambda: False,
+        watch: Watch = unwatched,
     ) -> list[list[Span]]:
         """Submit a request and wait for it; see `Request`, `submit` and `Ticket.result`."""
-        return self.submit(Request(prompt, slots, rows, seed, sampling, first_row, bias)).result(cancelled)
+        request = Request(prompt, slots, rows, seed, sampling, first_row, bias, interactive=interactive)
+        return self.submit(request).result(cancelled, watch)
 
     def close(self) -> None:
         """Fail what waits or is in flight, and end the thread."""
@@ -196,6 +203,7 @@ class Engine:
         if self._reading is not None:
             self._read_on(*self._reading)
         if self._rows:
+            self.counts.step_rows.add(len(self._rows))
             logits = self._decoder.step([row.next_id for row in self._rows])
             self._draw(self._rows[:], logits)
 
@@ -246,6 +254,7 @@ class Engine:
             if request.rows > free or crowded:
                 return
             self._waiting.remove(ticket)
+            self.counts.wait_seconds.add(time.monotonic() - ticket.submitted)
             prompt = [*request.prompt, *request.slots[0].fed]
             self._reading = (ticket, prompt)  # in flight already, should there be no memory to begin with
             self._reading = (ticket, prompt[self._decoder.begin(prompt) :])
@@ -307,11 +316,13 @@ class Engine:
         slot = ticket.request.slots[len(row.spans) - 1]
         if np.isnan(ticket.first_token):
             ticket.first_token = time.monotonic()
+            self.counts.first_token_seconds.add(ticket.first_token - ticket.submitted)
         span.complete = bool(self._vocabulary.stops[token])
         chars = row.chars + int(self._vocabulary.chars[token])
         if span.complete or len(span.ids) == slot.tokens_max or chars > slot.chars_max:
             return False
         span.ids.append(token)
+        self.counts.tokens += 1
         span.log_probability += likely
         row.chars, row.next_id = chars, token
         row.seen[token] = True

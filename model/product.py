@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -70,10 +70,19 @@ class Product:
         parts += [f"{name}: {value}" for name, value in self.attributes]
         return "\n".join(part for part in parts if part)
 
+    def as_dict(self) -> dict[str, Any]:
+        """JSON form; `dataclasses.asdict` would give the same and copy every member in depth."""
+        return {name: getattr(self, name) for name in Product.__slots__}
+
     def digest(self) -> str:
         """sha256 over the canonical JSON of every field, hex."""
-        payload = json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+        payload = json.dumps(self.as_dict(), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(payload.encode()).hexdigest()
+
+
+def product_from_dict(table: Mapping[str, Any]) -> Product:
+    """A product from its JSON form, `Product.as_dict`, taken as it stands. Raises TypeError."""
+    return Product(**{**table, "attributes": tuple((name, value) for name, value in table.get("attributes", ()))})
 
 
 class ProductError(ValueError):

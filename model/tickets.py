@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from model.sampling import Floats, Sampling
 
+Watch = Callable[[int, int], None]
+"""Told how many texts have been begun, and of how many."""
 POLL_SECONDS = 0.02
 """How often a waiting caller asks whether it still wants the answer."""
 
@@ -34,6 +36,10 @@ class QueueFullError(RuntimeError):
     def __init__(self, waiting: int, retry_after_seconds: float) -> None:
         super().__init__(f"{waiting} requests wait already; try again in {retry_after_seconds:.0f} s")
         self.retry_after_seconds = retry_after_seconds
+
+
+def unwatched(_begun: int, _texts: int) -> None:
+    """For those who do not want to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +112,25 @@ class Ticket:
         """Give up; its rows are free at the next step. Does nothing to a finished one."""
         self.cancelled = True
 
-    def result(self, cancelled: Callable[[], bool] = lambda: False) -> list[list[Span]]:
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Slots begun, and slots in all, over every row."""
+        return sum(map(len, list(self.spans))), self.request.rows * len(self.request.slots)
+
+    def result(
+        self,
+        cancelled: Callable[[], bool] = lambda: False,
+        watch: Watch = unwatched,
+    ) -> list[list[Span]]:
         """
-        Wait for the spans, by row and slot; `cancelled` is asked while waiting.
+        Wait for the spans, by row and slot; `cancelled` is asked while waiting, and `watch` told of the progress.
 
         Raises CancelledError, DeadlineError, or EngineError where the network failed.
         """
         while not self._done.wait(POLL_SECONDS):
             if cancelled():
                 self.cancel()
+            watch(*self.progress)
         if self._error is not None:
             raise self._error
         return self.spans

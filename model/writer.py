@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,8 @@ from model.product import Product
 from model.prompt import VOICES, Prompt, prompt_from_dict
 from model.ranking import read_ranking, row_text
 from model.sampling import Sampling
-from model.tickets import Slot, Span, Vocabulary
+from model.tally import EngineCounts
+from model.tickets import Slot, Span, Vocabulary, Watch, unwatched
 from model.validity import VALIDITY_VERSION, assess
 
 ROWS_MAX = 8
@@ -37,12 +39,22 @@ CHARS_PER_TOKEN_MIN = 2
 """Tokens allowed a field are its characters over this: English runs at 4, so the character limit decides."""
 
 
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What a passport says of the running program; no writer can find it out."""
+
+    git_commit: str = ""
+    image_digest: str = ""
+    registry_version: str = ""
+    """Of the model in the registry."""
+
+
 class Writer:
     """A bundle, opened and warm. Thread-safe; calls take turns at the engine."""
 
-    def __init__(self, bundle: Bundle, *, threads: int = 0, git_commit: str = "", image_digest: str = "") -> None:
+    def __init__(self, bundle: Bundle, *, threads: int = 0, provenance: Provenance = Provenance()) -> None:
         self.bundle = bundle
-        self._provenance = {"git_commit": git_commit, "image_digest": image_digest}
+        self._provenance = asdict(provenance)
         self._ranking = read_ranking()
         self._prompt = _read_prompt(bundle)
         self._tokenizer = _read_tokenizer(bundle)
@@ -61,6 +73,16 @@ class Writer:
         """Whether the next call can succeed; False once the engine's thread has died or was closed."""
         return self._engine.alive
 
+    @property
+    def counts(self) -> EngineCounts:
+        """What the engine has done so far."""
+        return self._engine.counts
+
+    @property
+    def queued(self) -> int:
+        """Requests that wait for the engine."""
+        return self._engine.load[1]
+
     def write(
         self,
         product: Product,
@@ -70,13 +92,16 @@ class Writer:
         candidates: int = 4,
         seed: int = 0,
         sampling: Sampling = Sampling(),  # noqa: B008 - frozen
+        interactive: bool = True,
         cancelled: Callable[[], bool] = lambda: False,
+        watch: Watch = unwatched,
     ) -> tuple[Creative, ...]:
         """
         Write `candidates` creatives and rank them: by validity, then by how likely a careful reader is to find that
         the ad makes sense (see ranking.py).
 
-        The same product, channel, settings and seed give the same creatives, byte for byte.
+        The same product, channel, settings and seed give the same creatives, byte for byte. What is not `interactive`
+        lets others go first. `watch` is told how many texts have been begun, of how many.
         """
         digest = product.digest()
         product = replace(product, description=without_orders(product.description))
@@ -86,6 +111,7 @@ class Writer:
         bias = self._ground_digits(product)
         rows: list[list[Span]] = []
         while len(rows) < candidates:
+            begun = len(rows) * len(slots)
             rows += self._engine.generate(
                 prompt,
                 slots,
@@ -94,7 +120,9 @@ class Writer:
                 seed=seed,
                 sampling=sampling,
                 bias=bias,
+                interactive=interactive,
                 cancelled=cancelled,
+                watch=partial(_forward, watch, begun, candidates * len(slots)),
             )
         passport = Passport(
             bundle_digest=self.bundle.digest,
@@ -105,6 +133,7 @@ class Writer:
             candidates=candidates,
             decoding=asdict(sampling),
             validity_version=VALIDITY_VERSION,
+            dataset_digest=self.bundle.manifest.dataset_digest,
             **self._provenance,
         )
         written = [self._written(row, spec) for row in rows]
@@ -116,6 +145,22 @@ class Writer:
         words = row_text(product)
         drafts.sort(key=lambda draft: self._ranking.key(draft[0], words, draft[1]))
         return tuple(draft for draft, _ in drafts)
+
+    def raw(
+        self, product: Product, spec: ChannelSpec, *, voice: str, rows: int, seed: int
+    ) -> list[tuple[Written, float]]:
+        """
+        What the model writes by itself, no digit masked and nothing mended, with the mean log probability of a token.
+
+        At most the engine's rows at once. For measuring the model; an ad comes from `write`.
+        """
+        prompt = self._encode(self._prompt.preamble) + self._encode(self._prompt.product(product, spec, voice))
+        spans = self._engine.generate(prompt, self._slots(spec), rows=rows, seed=seed, sampling=Sampling())
+        return [(self._written(row, spec), _likelihood(row)) for row in spans]
+
+    def close(self) -> None:
+        """End the engine's thread; nothing can be written afterwards."""
+        self._engine.close()
 
     def _written(self, row: Sequence[Span], spec: ChannelSpec) -> Written:
         written: dict[str, list[tuple[str, bool]]] = {limits.name: [] for limits in spec.fields}
@@ -148,9 +193,14 @@ class Writer:
         return ids
 
 
-def open_writer(folder: Path, *, threads: int = 0, git_commit: str = "", image_digest: str = "") -> Writer:
+def open_writer(folder: Path, *, threads: int = 0, provenance: Provenance = Provenance()) -> Writer:
     """Verify the bundle in `folder` and load it. Raises BundleError, naming the file at fault."""
-    return Writer(open_bundle(folder), threads=threads, git_commit=git_commit, image_digest=image_digest)
+    return Writer(open_bundle(folder), threads=threads, provenance=provenance)
+
+
+def _forward(watch: Watch, before: int, texts: int, begun: int, _of: int) -> None:
+    """Progress of one turn as progress of all."""
+    watch(before + begun, texts)
 
 
 def _creative(

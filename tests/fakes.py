@@ -17,6 +17,7 @@ from model.channel import ChannelSpec, FieldSpec
 from model.creative import Copy, Creative, Finding, Passport, creative_id
 from model.product import Product
 from model.prompt import VOICES
+from model.tickets import Watch, unwatched
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,9 @@ class FakeWriter:
         voice: str = VOICES[0],
         candidates: int = 4,
         seed: int = 0,
+        interactive: bool = True,
         cancelled: Callable[[], bool] = lambda: False,
+        watch: Watch = unwatched,
     ) -> tuple[Creative, ...]:
         """`candidates` creatives with falling validity, best first."""
         self.calls.append((product.sku, spec.name, voice, candidates, seed))
@@ -81,6 +84,7 @@ class FakeWriter:
             raise RuntimeError(f"the fake writer was told to fail on {product.sku}")
         if self._seconds:
             time.sleep(self._seconds)
+        watch(candidates, candidates)
         return tuple(self._creative(product, spec, voice, rank, candidates, seed) for rank in range(candidates))
 
     def _creative(

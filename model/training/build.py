@@ -96,6 +96,7 @@ def _build_into(folder: Path, weights: Weights, prompt: Prompt, scheme: FusedSch
             scheme=scheme,
             prompt_digest=prompt.digest(),
             measured=measured,
+            dataset_digest=weights.dataset_digest(),
             built_with={name: version(name) for name in ("torch", "transformers", "optimum", "onnxruntime")},
         )
         if folder.exists():
@@ -140,7 +141,15 @@ def _common_prefix(ours: list[int], theirs: list[int]) -> int:
 
 def _key(weights: Weights, prompt: Prompt, scheme: FusedScheme) -> str:
     code = [file_sha256(Path(str(module.__file__))) for module in (weights_module, export_module, fused_module)]
-    parts = [weights.identity(), prompt.digest(), scheme, onnxruntime.__version__, version("torch"), *code]
+    parts = [
+        weights.identity(),
+        weights.dataset_digest(),
+        prompt.digest(),
+        scheme,
+        onnxruntime.__version__,
+        version("torch"),
+        *code,
+    ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 

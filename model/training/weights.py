@@ -6,7 +6,9 @@ Knows nothing of ads, export or training.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +44,19 @@ class Weights:
         if not self.adapter:
             return base
         return f"{base} + adapter@sha256:{file_sha256(Path(self.adapter) / ADAPTER_FILE)}"
+
+    def dataset_digest(self) -> str:
+        """sha256 of the pairs that the adapter was trained on; empty where no record of its run lies beside it."""
+        if not self.adapter:
+            return ""
+        folder = Path(self.adapter)
+        records = (folder / "run.json", "parameters"), (folder.parent / "config.json", "")
+        for path, part in records:
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                record = json.loads(path.read_text(encoding="utf-8"))
+                if digest := str((record.get(part, {}) if part else record).get("pairs_sha256", "")):
+                    return digest
+        return ""
 
 
 def embedded_weights(adapter: str = "") -> Weights:

@@ -29,8 +29,8 @@ from model.writer import Writer
 BUNDLE_CODE = (
     "attachment.py", "channel.py", "creative.py", "decoder.py", "drafting.py", "engine.py", "grounding.py",
     "language.py", "lexicon.py", "orders.py", "product.py", "prompt.py", "quantities.py", "ranking.py",
-    "reversal.py", "sampling.py", "tickets.py", "validity.py", "wording.py", "writer.py", "data/channels.toml",
-    "data/lexicon.toml", "data/ranking.json",
+    "reversal.py", "sampling.py", "tally.py", "tickets.py", "validity.py", "wording.py", "writer.py",
+    "data/channels.toml", "data/lexicon.toml", "data/ranking.json",
 )  # fmt: skip
 """Files of `model` that decide what a bundle writes: when one changes, or goes, kept ads are of no use."""
 BASELINE_CODE = (

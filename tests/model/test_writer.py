@@ -13,14 +13,14 @@ from model.product import Product
 from model.sampling import Sampling
 from model.tickets import CancelledError
 from model.validity import STRUCTURAL
-from model.writer import _digit_tokens, open_writer
+from model.writer import Provenance, _digit_tokens, open_writer
 
 STOOL = Product("H-1", "Wooden step stool", "Solid beech, two steps, 42 cm high.", "Home > Stools", "", "49.00 EUR")
 
 
 @pytest.fixture(scope="module")
 def writer(tiny_bundle):
-    return open_writer(tiny_bundle, threads=1, git_commit="abc123")
+    return open_writer(tiny_bundle, threads=1, provenance=Provenance(git_commit="abc123"))
 
 
 def as_json(creatives):
@@ -41,9 +41,8 @@ def test_every_channel_gets_whole_creatives_ranked_best_first(writer, name):
 def test_the_same_request_gives_the_same_bytes(writer, tiny_bundle):
     first = as_json(writer.write(STOOL, channel("x"), candidates=2, seed=3))
     again = as_json(writer.write(STOOL, channel("x"), candidates=2, seed=3))
-    elsewhere = as_json(
-        open_writer(tiny_bundle, threads=2, git_commit="abc123").write(STOOL, channel("x"), candidates=2, seed=3)
-    )
+    other = open_writer(tiny_bundle, threads=2, provenance=Provenance(git_commit="abc123"))
+    elsewhere = as_json(other.write(STOOL, channel("x"), candidates=2, seed=3))
 
     assert first == again == elsewhere
 

@@ -1,0 +1,189 @@
+"""
+Print the chain that a thing belongs to: commit, dataset, run, model version, bundle, creatives, feedback.
+
+Example: adloom trace cr_f03e4e56d1774f5aaa31
+Takes a creative (cr_), feedback (fb_), a batch (ba_), a version (v3), or the digest of a bundle or dataset.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, func, select
+
+from model.registry import DEFAULT_FOLDER, MODEL, RegistryError, Version, is_empty, open_registry
+from model.replay_command import DEFAULT_DATABASE
+from model.store.tables import Database, creatives, feedback
+
+LISTED_MAX = 5
+DIGEST_PATTERN = re.compile(r"[0-9a-f]{8,64}")
+VERSION_PATTERN = re.compile(r"v?([0-9]{1,6})")
+
+Chain = dict[str, Any]
+
+
+class TraceError(RuntimeError):
+    """There is nothing by that name; the message says where was looked."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; expected errors leave as ValueError or RuntimeError for app.cli to print."""
+    arguments = _parser().parse_args(argv)
+    versions, note = _versions(arguments.registry)
+    database = Database(arguments.database)
+    try:
+        with database.connect() as connection:
+            chain = trace(connection, versions, arguments.id)
+    finally:
+        database.dispose()
+    text = json.dumps(chain, indent=2, ensure_ascii=False) if arguments.json else told(chain)
+    sys.stdout.write(text + "\n")
+    if note:
+        sys.stderr.write(f"adloom: note: {note}" + "\n")
+    return 0
+
+
+def trace(connection: Connection, versions: Sequence[Version], name: str) -> Chain:
+    """The chain around `name`, upstream first. Raises TraceError, or StoreError."""
+    if name.startswith("fb_"):
+        found = connection.execute(select(feedback.c.creative_id).where(feedback.c.id == name)).scalar()
+        if found is None:
+            raise TraceError(f"no feedback {name} in the database")
+        name = found
+    if name.startswith("cr_"):
+        return _of_creative(connection, versions, name)
+    if name.startswith("ba_"):
+        return _chain(connection, versions, creatives.c.batch_id == name, name)
+    if version := VERSION_PATTERN.fullmatch(name):
+        number = int(version[1])
+        chosen = [one for one in versions if one.number == number]
+        if not chosen:
+            raise TraceError(f"{MODEL} has no version {number}; `adloom models` lists them")
+        return _chain(connection, versions, creatives.c.bundle_digest == chosen[0].bundle, name, chosen)
+    if DIGEST_PATTERN.fullmatch(name):
+        return _of_digest(connection, versions, name)
+    raise TraceError(f"{name} is neither a creative, feedback, a batch, a version nor a digest; see --help")
+
+
+def _of_creative(connection: Connection, versions: Sequence[Version], name: str) -> Chain:
+    row = connection.execute(select(creatives.c.document).where(creatives.c.id == name).limit(1)).first()
+    if row is None:
+        raise TraceError(f"no creative {name} in the database")
+    passport = row.document["passport"]
+    chain = _chain(connection, versions, creatives.c.id == name, name)
+    chain["commit"] = passport["git_commit"] or chain["commit"]
+    chain["image"] = passport["image_digest"]
+    chain["dataset"] = passport["dataset_digest"] or chain["dataset"]
+    chain["product"] = passport["product_digest"]
+    return chain
+
+
+def _of_digest(connection: Connection, versions: Sequence[Version], digest: str) -> Chain:
+    """Of a bundle or a dataset; its first characters will do."""
+    of_dataset = [one for one in versions if one.tags.get("dataset", "").startswith(digest)]
+    condition = creatives.c.bundle_digest.startswith(digest)
+    if of_dataset:
+        condition = creatives.c.bundle_digest.in_([one.bundle for one in of_dataset])
+    chosen = of_dataset or [one for one in versions if one.bundle.startswith(digest)]
+    chain = _chain(connection, versions, condition, digest, chosen)
+    if not chosen and not chain["creatives"]["count"]:
+        raise TraceError(f"no bundle and no dataset begins with {digest}, in the registry or in any creative")
+    return chain
+
+
+def _chain(
+    connection: Connection,
+    versions: Sequence[Version],
+    condition: ColumnElement[bool],
+    asked: str,
+    chosen: Sequence[Version] = (),
+) -> Chain:
+    bundles = connection.execute(select(creatives.c.bundle_digest).where(condition).distinct()).scalars().all()
+    if not chosen:
+        chosen = [one for one in versions if one.bundle in bundles]
+    first = chosen[0] if chosen else None
+    return {
+        "asked": asked,
+        "commit": first.tags.get("git_commit", "") if first else "",
+        "image": "",
+        "dataset": first.tags.get("dataset", "") if first else "",
+        "runs": [one.run_id for one in chosen],
+        "versions": [{"version": one.number, "aliases": list(one.aliases)} for one in chosen],
+        "bundles": list(bundles) or [one.bundle for one in chosen],
+        "creatives": _counted(connection, condition),
+        "feedback": _feedback(connection, condition),
+    }
+
+
+def _counted(connection: Connection, condition: ColumnElement[bool]) -> Chain:
+    count = connection.execute(select(func.count()).select_from(creatives).where(condition)).scalar_one()
+    newest = select(creatives.c.id).where(condition).order_by(creatives.c.created_at.desc()).limit(LISTED_MAX)
+    return {"count": count, "newest": list(connection.execute(newest).scalars())}
+
+
+def _feedback(connection: Connection, condition: ColumnElement[bool]) -> list[Chain]:
+    joined = feedback.join(
+        creatives, (feedback.c.creative_id == creatives.c.id) & (feedback.c.client == creatives.c.client)
+    )
+    columns = ("id", "creative_id", "verdict", "state", "why", "dataset_digest", "run_id", "served_version")
+    asked = select(*(feedback.c[name] for name in columns)).select_from(joined).where(condition)
+    rows = connection.execute(asked.order_by(feedback.c.created_at.desc()).limit(LISTED_MAX)).mappings()
+    return [dict(row) for row in rows]
+
+
+def told(chain: Chain) -> str:
+    """The chain as lines of text, upstream first; what is not known says so."""
+    versions = [
+        f"{MODEL} version {one['version']}" + (f" ({', '.join(one['aliases'])})" if one["aliases"] else "")
+        for one in chain["versions"]
+    ]
+    counted = chain["creatives"]
+    more = f" of {counted['count']:,}" if counted["count"] > len(counted["newest"]) else ""
+    lines = [
+        ("commit", [chain["commit"]]),
+        ("image", [chain["image"]]),
+        ("dataset", [chain["dataset"]]),
+        ("run", chain["runs"]),
+        ("model", versions),
+        ("bundle", chain["bundles"]),
+        ("creative" + more, counted["newest"]),
+        ("feedback", [_feedback_line(row) for row in chain["feedback"]]),
+    ]
+    return "\n".join(f"{label:<18} {'; '.join(filter(None, texts)) or '-'}" for label, texts in lines)
+
+
+def _feedback_line(row: Chain) -> str:
+    became = {
+        "used": f"used in dataset {row['dataset_digest']}, run {row['run_id']}, served since {row['served_version']}",
+        "excluded": f"excluded: {row['why']}",
+    }.get(row["state"], row["state"])
+    return f"{row['id']} {row['verdict']} ({became})"
+
+
+def _versions(folder: Path) -> tuple[list[Version], str]:
+    """What the registry knows; without one, or where it does not answer, a note instead."""
+    if is_empty(folder):
+        return [], "there is no registry here, so runs and versions are left out"
+    try:
+        return open_registry(folder).versions(), ""
+    except RegistryError as error:
+        return [], f"runs and versions are left out: {error}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="adloom trace", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("id", help="of what is to be traced")
+    database = os.environ.get("ADLOOM_DATABASE_URL", DEFAULT_DATABASE)
+    parser.add_argument("--database", default=database, help="of the service (ADLOOM_DATABASE_URL)")
+    parser.add_argument("--registry", type=Path, default=DEFAULT_FOLDER, help="folder (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
