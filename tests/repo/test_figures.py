@@ -117,3 +117,38 @@ def test_the_pairs_that_were_counted_are_the_pairs_that_are_there():
     for name in ("pairs", "heldout"):
         digest = hashlib.sha256((ROOT / f"model/data/{name}.jsonl").read_bytes()).hexdigest()
         assert counted[f"{name}_sha256"] == digest
+
+
+def test_the_page_about_training_says_what_the_ablation_measured():
+    page = (ROOT / "architecture/training.md").read_text(encoding="utf-8")
+    for name, part in measured("ablation.json")["adapters"].items():
+        cells = []
+        for score in ("grounded", "attached", "structural", "validity", "rouge_l", "chrf", "likelihood"):
+            difference = part["less_first"][score]
+            sure = "*" if difference["low"] > 0 or difference["high"] < 0 else ""
+            cells.append(f"{part['scores'][score]['mean']:.3f}{sure}")
+
+        assert f"| {name} | {' | '.join(cells)} |" in page
+
+
+def test_the_page_about_training_lists_the_trials_of_the_search():
+    page = (ROOT / "architecture/training.md").read_text(encoding="utf-8")
+    trials = measured("search.json")["trials"]
+
+    assert len(trials) >= 12
+    for trial in trials:
+        settings, loss = trial["params"], list(trial["validation_loss"].values())[-1]
+        end = "" if trial["state"] == "complete" else " (pruned)"
+        assert (
+            f"| {trial['trial']} | {settings['learning_rate']:.5f} | {settings['rank']} | {settings['dropout']:.2f} "
+            f"| {settings['swap_share']:.2f} | {loss:.3f}{end} |"
+        ) in page
+
+
+def test_the_page_about_training_says_how_well_the_ranking_ranks():
+    page = (ROOT / "architecture/training.md").read_text(encoding="utf-8")
+    ranking = json.loads((ROOT / "model/data/ranking.json").read_text(encoding="utf-8"))
+    accuracy = ranking["accuracy"]["all"]
+
+    assert f"for {100 * accuracy['learnt']['mean']:.0f} % of {accuracy['preferences']} preferences" in page
+    assert f"do so for {100 * accuracy['novelty alone']['mean']:.0f} %" in page
