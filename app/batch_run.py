@@ -142,7 +142,7 @@ def run(
 
 
 def _record(creative: Creative, product: Product, images: list[dict[str, Any]]) -> Record:
-    said = {key: value for key, value in asdict(product).items() if key not in ("sku", "image")}
+    said = {key: value for key, value in asdict(product).items() if key != "sku"}
     return {**creative.as_dict(), "images": images, "product": said}
 
 

@@ -1,26 +1,38 @@
 """
-The routes of creatives: write them, look one up, see its picture, and what channels there are.
+The routes of creatives: write them, look one up, and what channels there are.
 
-Parses, calls the studio, and turns what went wrong into problems; decides nothing about creatives.
+Parses, has them written and kept, and answers; decides nothing about creatives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+import anyio.to_thread
+from fastapi import APIRouter, Path, Query, Request, Response, Security
+from fastapi.responses import JSONResponse
+from sqlalchemy import Connection
 
-from app.connection import CLIENT_CLOSED_REQUEST, ClientGoneError, while_connected
-from app.openapi import CREATIVE_EXAMPLE, CREATIVES_EXAMPLE, REQUEST_EXAMPLES, picture_response, problems
+from app import streaming
+from app.connection import CLIENT_CLOSED_REQUEST, ClientGoneError
+from app.idempotency import TAKES_KEY, keep_answer, once
+from app.identity import CREATIVES_READ, CREATIVES_WRITE, Caller, identify
+from app.keeping import Beside, alone, write_and_keep
+from app.openapi import (
+    ACCESS_PROBLEMS,
+    CREATIVE_EXAMPLE,
+    CREATIVES_EXAMPLE,
+    ONCE_PROBLEMS,
+    REQUEST_EXAMPLES,
+    STREAM_RESPONSE,
+    problems,
+)
 from app.parts import Parts, PartsOfApp
 from app.problem import Problem, ProblemKind, invalid
-from app.recent import KeptCreative
 from app.schemas import (
     CREATIVE_ID_PATTERN,
-    SIZE_PATTERN,
     BrandColours,
     ChannelsOut,
     CreativeOut,
@@ -31,43 +43,30 @@ from app.schemas import (
     limits_of,
 )
 from app.strict_json import StrictJsonRoute
-from app.studio import Commission, DeadlineError, StudioBusyError, StudioDownError, WritingError
+from app.studio import Commission, Tell
 from model.channel import channel, channels
-from model.creative import Creative
-from model.layout import Brand, LayoutError
+from model.creative import Creative, creative_from_dict
 from model.product import Product, ProductError, product_from_mapping
-
-BRAND_PATTERN = "^[0-9a-fA-F]{6}-[0-9a-fA-F]{6}-[0-9a-fA-F]{6}$"
-PICTURE_MAX_AGE_SECONDS = 86_400
-"""A day: the words behind an id never change, but a new version may draw them better."""
-PICTURE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:"
-"""An SVG opened by its address is a document: nothing in it may run or load."""
+from model.store import creatives
+from model.store.creatives import KeptCreative
 
 router = APIRouter(prefix="/v1", route_class=StrictJsonRoute)
 
+Author = Annotated[Caller, Security(identify, scopes=[CREATIVES_WRITE])]
+Reader = Annotated[Caller, Security(identify, scopes=[CREATIVES_READ])]
 CreativeId = Annotated[
     str,
     Path(
         pattern=CREATIVE_ID_PATTERN, description="As `POST /v1/creatives` gave it.", examples=[CREATIVE_EXAMPLE["id"]]
     ),
 ]
-SizeQuery = Annotated[
-    str | None,
+StreamQuery = Annotated[
+    bool,
     Query(
-        pattern=SIZE_PATTERN,
-        description="One of the channel's sizes, width x height in pixels; its first where left out.",
-        examples=["1080x1080"],
+        description="Answer with server-sent events while the creatives are written.",
+        examples=[False],
     ),
 ]
-BrandQuery = Annotated[
-    str | None,
-    Query(
-        pattern=BRAND_PATTERN,
-        description="Background, foreground and accent, six hexadecimal digits each.",
-        examples=["0a3d62-ffffff-f6b93b"],
-    ),
-]
-IfNoneMatch = Annotated[str | None, Header(description="An ETag; where it still holds, the answer is 304.")]
 
 
 @router.post(
@@ -78,8 +77,15 @@ IfNoneMatch = Annotated[str | None, Header(description="An ETag; where it still 
     response_description="The best creatives of every channel.",
     response_model=CreativesOut,
     responses={
-        200: {"content": {"application/json": {"example": CREATIVES_EXAMPLE}}},
+        200: {
+            "content": {
+                "application/json": {"example": CREATIVES_EXAMPLE},
+                "text/event-stream": STREAM_RESPONSE,
+            }
+        },
         **problems(
+            *ACCESS_PROBLEMS,
+            *ONCE_PROBLEMS,
             ProblemKind.MALFORMED_JSON,
             ProblemKind.BODY_TOO_LARGE,
             ProblemKind.UNSUPPORTED_MEDIA_TYPE,
@@ -90,28 +96,56 @@ IfNoneMatch = Annotated[str | None, Header(description="An ETag; where it still 
             ProblemKind.DEADLINE_EXCEEDED,
         ),
     },
+    dependencies=[TAKES_KEY],
     openapi_extra={"requestBody": {"content": {"application/json": {"examples": REQUEST_EXAMPLES}}}},
 )
-async def write_creatives(request: Request, order: CreativesRequest, parts: PartsOfApp) -> Any:
+async def write_creatives(
+    request: Request,
+    order: CreativesRequest,
+    caller: Author,
+    parts: PartsOfApp,
+    stream: StreamQuery = False,  # noqa: FBT002 -- by name, as every query
+) -> Any:
     """
     Write one ad for each channel, or more with `return_candidates`.
 
-    The answer is 200 and not 201: it depends on the request alone, so asking again makes nothing new.
+    The answer is 200 and not 201: it depends on the request alone, so asking again makes nothing new. With
+    `stream=true` it comes as server-sent events while it is written: `progress`, `field` for every text that has
+    passed the rules, `creative` for every ad that is kept, and `done`; or `error` with a problem document.
     """
     if order.candidates > parts.settings.candidates_max:
         raise invalid(f"Ask for at most {parts.settings.candidates_max} candidates.", pointer="/candidates")
-    product = _product(order.product)
-    specs = tuple(channel(name) for name in order.channels)
-    commission = Commission(product, specs, order.voice, order.candidates, order.seed)
+    commission = commission_of(order)
+
+    async def write(tell: Tell = lambda _event: None, beside: Beside = alone) -> list[Creative]:
+        return await write_and_keep(parts, caller, request, commission, order.return_candidates, tell, beside)
+
+    def form(creative: Creative) -> dict[str, Any]:
+        # As CreativeOut, which tests/app/test_openapi.py holds it to; to validate what we made ourselves takes longer.
+        return {
+            **creative.as_dict(),
+            "images": [links.model_dump() for links in _image_links(creative, order.brand_colours)],
+        }
+
+    if stream:
+        if "idempotency-key" in request.headers:
+            raise invalid("A stream cannot be sent twice: leave Idempotency-Key out.", parameter="stream")
+        return await streaming.stream(request, write, form, order.return_candidates)
+
+    async def answer() -> Response:
+        answers: list[Response] = []
+
+        def keep_beside(connection: Connection, written: Sequence[Creative]) -> None:
+            answers[:] = [JSONResponse({"creatives": [form(creative) for creative in written]})]
+            keep_answer(request, connection, answers[0])
+
+        await write(beside=keep_beside)
+        return answers[0]
+
     try:
-        with studio_problems():
-            written = await while_connected(request, parts.studio.write(commission))
+        return await once(request, parts, caller, "writeCreatives", await request.body(), answer)
     except ClientGoneError:
         return Response(status_code=CLIENT_CLOSED_REQUEST)
-    chosen = [creative for ranked in written for creative in ranked[: order.return_candidates]]
-    for creative in chosen:
-        parts.recent.put(creative, product)
-    return CreativesOut(creatives=[_creative_out(creative, order.brand_colours) for creative in chosen])
 
 
 @router.get(
@@ -122,58 +156,13 @@ async def write_creatives(request: Request, order: CreativesRequest, parts: Part
     response_description="The creative, as it was when it was written.",
     responses={
         200: {"content": {"application/json": {"example": CREATIVE_EXAMPLE}}},
-        **problems(ProblemKind.CREATIVE_NOT_FOUND, ProblemKind.INVALID_REQUEST),
+        **problems(*ACCESS_PROBLEMS, ProblemKind.CREATIVE_NOT_FOUND, ProblemKind.INVALID_REQUEST),
     },
 )
-async def get_creative(creative_id: CreativeId, parts: PartsOfApp) -> CreativeOut:
-    """The service keeps the latest creatives in memory; one that is gone comes back by the request that wrote it."""
-    return _creative_out(_kept(parts, creative_id).creative, None)
-
-
-_PICTURE_PROBLEMS = problems(
-    ProblemKind.CREATIVE_NOT_FOUND,
-    ProblemKind.INVALID_REQUEST,
-    ProblemKind.OVERLOADED,
-    ProblemKind.DEADLINE_EXCEEDED,
-)
-
-
-@router.get(
-    "/creatives/{creative_id}/image.svg",
-    operation_id="getCreativeSvg",
-    tags=["pictures"],
-    summary="The picture of a creative, as SVG",
-    response_class=Response,
-    responses={**picture_response("image/svg+xml"), **_PICTURE_PROBLEMS},
-)
-async def get_creative_svg(
-    creative_id: CreativeId,
-    parts: PartsOfApp,
-    size: SizeQuery = None,
-    brand: BrandQuery = None,
-    if_none_match: IfNoneMatch = None,
-) -> Response:
-    """Text is in the file as outlines or with its font, so it looks the same everywhere."""
-    return await _picture(parts, creative_id, "svg", size, brand, if_none_match)
-
-
-@router.get(
-    "/creatives/{creative_id}/image.png",
-    operation_id="getCreativePng",
-    tags=["pictures"],
-    summary="The picture of a creative, as PNG",
-    response_class=Response,
-    responses={**picture_response("image/png"), **_PICTURE_PROBLEMS},
-)
-async def get_creative_png(
-    creative_id: CreativeId,
-    parts: PartsOfApp,
-    size: SizeQuery = None,
-    brand: BrandQuery = None,
-    if_none_match: IfNoneMatch = None,
-) -> Response:
-    """The same drawing as the SVG, in the exact pixels of the channel."""
-    return await _picture(parts, creative_id, "png", size, brand, if_none_match)
+async def get_creative(creative_id: CreativeId, caller: Reader, parts: PartsOfApp) -> CreativeOut:
+    """Creatives are kept; those of other clients are not found."""
+    kept = await find_kept(parts, caller, creative_id)
+    return creative_out(creative_from_dict(kept.document), None)
 
 
 @router.get(
@@ -188,27 +177,13 @@ async def list_channels() -> ChannelsOut:
     return ChannelsOut(channels=[limits_of(spec) for spec in channels().values()])
 
 
-@contextmanager
-def studio_problems() -> Iterator[None]:
-    """Turn what can go wrong behind the routes into its problem."""
-    try:
-        yield
-    except StudioBusyError as error:
-        wait = {"Retry-After": str(error.retry_after_seconds)}
-        detail = f"Try again in {error.retry_after_seconds} s, or send fewer requests at once."
-        raise Problem(ProblemKind.OVERLOADED, detail, headers=wait) from error
-    except DeadlineError as error:
-        detail = "Ask for fewer channels or candidates in one request, or try again when the service is less busy."
-        raise Problem(ProblemKind.DEADLINE_EXCEEDED, detail) from error
-    except StudioDownError as error:
-        detail = "The writer has stopped and the service will be restarted: try again in a while."
-        raise Problem(ProblemKind.NOT_READY, detail, headers={"Retry-After": "30"}) from error
-    except WritingError as error:
-        detail = "Change the product or the seed and try again; if it stays, report the request id."
-        raise Problem(ProblemKind.GENERATION_FAILED, detail) from error
+def commission_of(order: CreativesRequest) -> Commission:
+    """What the studio is to write. Raises a 422 Problem where the catalogue's rules refuse the product."""
+    specs = tuple(channel(name) for name in order.channels)
+    return Commission(product_of(order.product), specs, order.voice, order.candidates, order.seed)
 
 
-def _product(sent: ProductIn) -> Product:
+def product_of(sent: ProductIn) -> Product:
     """The catalogue's own rules apply, so that the same row gives the same product from a file and over HTTP."""
     try:
         return product_from_mapping(sent.model_dump())
@@ -216,7 +191,7 @@ def _product(sent: ProductIn) -> Product:
         raise invalid(f"{error.column} {error.reason}", pointer=f"/product/{error.column}") from error
 
 
-def _creative_out(creative: Creative, colours: BrandColours | None) -> CreativeOut:
+def creative_out(creative: Creative, colours: BrandColours | None) -> CreativeOut:
     images = _image_links(creative, colours)
     return CreativeOut.model_validate({**creative.as_dict(), "images": images})
 
@@ -236,52 +211,18 @@ def _brand_text(colours: BrandColours) -> str:
     return "-".join(colour.removeprefix("#").lower() for colour in colours.model_dump().values())
 
 
-def _kept(parts: Parts, creative_id: str) -> KeptCreative:
-    kept = parts.recent.get(creative_id)
+async def find_kept(parts: Parts, caller: Caller, creative_id: str) -> KeptCreative:
+    """The caller's creative, or a 404 Problem that does not tell whether another client has it. Raises StoreError."""
+
+    def find() -> KeptCreative | None:
+        with parts.database.connect() as connection:
+            return creatives.find(connection, caller.client, creative_id)
+
+    kept = await anyio.to_thread.run_sync(find)
     if kept is None:
         detail = (
             "Send the request that wrote it again: the same product, channel, voice, candidates and seed give "
-            "the same id. "
-            f"Only the latest {parts.settings.creatives_kept_max:,} creatives are kept, and none over a restart."
+            "the same id."
         )
         raise Problem(ProblemKind.CREATIVE_NOT_FOUND, detail)
     return kept
-
-
-async def _picture(
-    parts: Parts, creative_id: str, form: str, size_text: str | None, brand_text: str | None, known_etags: str | None
-) -> Response:
-    kept = _kept(parts, creative_id)
-    size = _size(kept.creative.channel, size_text)
-    brand = Brand(*(f"#{colour}" for colour in brand_text.split("-"))) if brand_text else None
-    with studio_problems():
-        try:
-            drawing = await parts.pictures.drawing(kept, size, brand)
-        except LayoutError as error:
-            raise invalid(str(error), parameter="brand" if brand else "size") from error
-        etag = drawing.etag(form)
-        headers = {
-            "ETag": etag,
-            "Cache-Control": f"private, max-age={PICTURE_MAX_AGE_SECONDS}",
-            "Content-Security-Policy": PICTURE_POLICY,
-        }
-        if _matches(known_etags, etag):
-            return Response(status_code=304, headers=headers)
-        if form == "svg":
-            return Response(drawing.svg, headers=headers, media_type="image/svg+xml")
-        return Response(await parts.pictures.png(drawing), headers=headers, media_type="image/png")
-
-
-def _size(channel_name: str, text: str | None) -> tuple[int, int]:
-    sizes = {f"{width}x{height}": (width, height) for width, height in channel(channel_name).images}
-    if text is None:
-        return next(iter(sizes.values()))
-    if text not in sizes:
-        raise invalid(f"The pictures of {channel_name} come in {' and '.join(sizes)}.", parameter="size")
-    return sizes[text]
-
-
-def _matches(known_etags: str | None, etag: str) -> bool:
-    """RFC 9110 If-None-Match: a list of tags, weak ones too, or *."""
-    tags = [tag.strip().removeprefix("W/") for tag in (known_etags or "").split(",")]
-    return etag in tags or "*" in tags

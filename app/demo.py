@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import os
 import shlex
 import signal
 import socket
@@ -18,8 +19,9 @@ import tempfile
 import textwrap
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -28,12 +30,16 @@ from typing import IO, Any
 from app import batch_run, generate
 from app.batch_run import Decoding, Drawing, Outcome, Task, WritesAds
 from app.cli import CommandParser
+from app.client_command import create_client, rotate_client
 from app.generate import default_bundle, finish, open_bundle, rows_of
+from app.identity import SCOPES
 from app.run_folder import Record, RunFolder, json_lines, write_whole
 from app.summary import summarise, voice_of
 from model.catalogue import Catalogue, read_catalogue
 from model.channel import channels
 from model.prompt import VOICES
+from model.store.clients import ClientExistsError
+from model.store.tables import Database
 from model.validity import FINDINGS
 
 READY_SECONDS_MAX = 60.0
@@ -44,6 +50,7 @@ REQUEST_SECONDS_MAX = 120.0
 LOG_TAIL_LINES = 20
 PORT_PREFERRED = 8080
 LABEL_WIDTH = 18
+CLIENT = "demo"
 
 REQUEST: dict[str, Any] = {
     "product": {
@@ -86,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"\nGallery: {folder.gallery}  (open it in a browser)\n", flush=True)
     # Its memory is wanted by the service, which loads the same model.
     del writer
-    return show_service(bundle, arguments.port, keep_serving=sys.stdin.isatty())
+    return show_service(bundle, arguments.port, arguments.out / "service", keep_serving=sys.stdin.isatty())
 
 
 @contextmanager
@@ -159,21 +166,29 @@ def as_text(record: Record) -> str:
     return "\n".join(lines)
 
 
-def show_service(bundle: Path, port: int | None, *, keep_serving: bool) -> int:
-    """Start the service, show a request to it, and either keep it running until Ctrl-C or answer that and stop."""
+def show_service(bundle: Path, port: int | None, stores: Path, *, keep_serving: bool) -> int:
+    """
+    Start the service, show a request to it, and either keep it running until Ctrl-C or answer that and stop.
+
+    Its database, log and key lie in `stores`, unless ADLOOM_* variables say otherwise.
+    """
     port = _free_port() if port is None else port
     address = f"http://127.0.0.1:{port}"
+    environment = {**_settings(stores), **os.environ}
     with tempfile.TemporaryFile() as log, _ended_in_order():
+        with step("Make a client of the API"):
+            secret = _client_secret(environment["ADLOOM_DATABASE_URL"])
         with step(f"Start the service on {address}"):
-            service = _start(bundle, port, log)
+            service = _start(bundle, port, log, environment)
         try:
             with step("Wait until it is ready"):
                 _wait_until_ready(service, address, log)
-            print(f"\nAsk it yourself:\n\n{curl(address)}\n", flush=True)
+            print(f"\nAsk it yourself:\n\n{curl(address, secret)}\n", flush=True)
             if keep_serving:
                 return _serve_until_interrupted(service, log)
             with step("No terminal here, so that request is made for you"):
-                answer = _post(f"{address}/v1/creatives", REQUEST)
+                headers = {"Authorization": f"Bearer {_token(address, secret)}"}
+                answer = _post(f"{address}/v1/creatives", REQUEST, headers)
             print(json.dumps(answer, indent=2, ensure_ascii=False))
         finally:
             with step("Stop the service"):
@@ -181,17 +196,60 @@ def show_service(bundle: Path, port: int | None, *, keep_serving: bool) -> int:
     return 0
 
 
-def curl(address: str) -> str:
-    """The demo's request as a line for a shell."""
+def curl(address: str, secret: str) -> str:
+    """The demo's request as lines for a shell: a token, then the call."""
     body = shlex.quote(json.dumps(REQUEST, ensure_ascii=False))
-    return f"curl -sS {address}/v1/creatives -H 'Content-Type: application/json' -d {body}"
+    form = " ".join(f"-d {name}={shlex.quote(value)}" for name, value in _token_form(secret).items())
+    read = "python3 -c 'import json, sys; print(json.load(sys.stdin)[\"access_token\"])'"
+    return (
+        f"TOKEN=$(curl -sS {address}/v1/token {form} | {read})\n"
+        f'curl -sS {address}/v1/creatives -H "Authorization: Bearer $TOKEN" '
+        f"-H 'Content-Type: application/json' -d {body}"
+    )
 
 
-def _start(bundle: Path, port: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
+def _settings(stores: Path) -> dict[str, str]:
+    """Of a service that keeps everything in one folder."""
+    stores = stores.resolve()
+    stores.mkdir(parents=True, exist_ok=True)
+    return {
+        "ADLOOM_DATABASE_URL": f"sqlite:///{stores / 'adloom.db'}",
+        "ADLOOM_OBJECTS_URL": str(stores / "objects"),
+        "ADLOOM_ISSUER_KEY": str(stores / "issuer.pem"),
+    }
+
+
+def _client_secret(database_url: str) -> str:
+    """A new secret of the client CLIENT, which is made where it is not there yet."""
+    database = Database(database_url)
+    try:
+        database.upgrade()
+        try:
+            return create_client(database, CLIENT, SCOPES)
+        except ClientExistsError:
+            secret = rotate_client(database, CLIENT)
+    finally:
+        database.dispose()
+    if secret is None:
+        raise DemoError(f"the client {CLIENT} of {database_url} was revoked; choose another folder with --out")
+    return secret
+
+
+def _token_form(secret: str) -> dict[str, str]:
+    return {"grant_type": "client_credentials", "client_id": CLIENT, "client_secret": secret}
+
+
+def _token(address: str, secret: str) -> str:
+    """By the client credentials grant of RFC 6749, 4.4."""
+    form = urllib.parse.urlencode(_token_form(secret)).encode()
+    return str(_answer(f"{address}/v1/token", form, {})["access_token"])
+
+
+def _start(bundle: Path, port: int, log: IO[bytes], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "app.cli", "serve", "--port", str(port), "--bundle", str(bundle)]
     # In its own session, so that Ctrl-C reaches this process alone and the service is stopped in order, by `_stop`.
     return subprocess.Popen(  # noqa: S603 -- our own command, and no shell
-        command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment
     )
 
 
@@ -213,9 +271,12 @@ def _wait_until_ready(service: subprocess.Popen[bytes], address: str, log: IO[by
     raise _gave_up(f"the service was not ready after {READY_SECONDS_MAX:.0f} s", log)
 
 
-def _post(url: str, body: dict[str, Any]) -> Any:
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(url, json.dumps(body).encode(), headers)  # noqa: S310 -- http, by `show_service`
+def _post(url: str, body: dict[str, Any], headers: Mapping[str, str]) -> Any:
+    return _answer(url, json.dumps(body).encode(), {"Content-Type": "application/json", **headers})
+
+
+def _answer(url: str, body: bytes, headers: dict[str, str]) -> Any:
+    request = urllib.request.Request(url, body, headers)  # noqa: S310 -- http, by `show_service`
     try:
         with _opener().open(request, timeout=REQUEST_SECONDS_MAX) as answer:
             return json.load(answer)

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from model.channel import ChannelSpec, UnknownChannelError, channel, channels
 from model.layout import Brand
 from model.product import Product
 from model.prompt import VOICES
+from model.writer import Provenance
 from model.writer import open_writer as open_real_writer
 
 CANDIDATES_MAX = 32
@@ -81,8 +83,8 @@ def open_bundle(bundle: Path, threads: int) -> WritesAds:
     """The real writer. Raises GenerateError when there is no bundle, BundleError when it is not whole."""
     if not bundle.exists():
         raise GenerateError(f"no model at {bundle}: run `make bundle` or `adloom bundle build`, or give --bundle")
-    commit, image = os.environ.get("ADLOOM_GIT_COMMIT", ""), os.environ.get("ADLOOM_IMAGE_DIGEST", "")
-    return open_real_writer(bundle, threads=threads, git_commit=commit, image_digest=image)
+    known = {each.name: os.environ.get(f"ADLOOM_{each.name.upper()}", "") for each in fields(Provenance)}
+    return open_real_writer(bundle, threads=threads, provenance=Provenance(**known))
 
 
 def _run(

@@ -6,45 +6,67 @@ Everything is built here and nowhere else; run it with `adloom serve`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
 
+import anyio.to_thread
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.middleware import Middleware
 
-from app import creatives, health, problem
+from app import (
+    batches,
+    catalogue_route,
+    creatives,
+    feedback,
+    health,
+    inference,
+    metrics_route,
+    picture_routes,
+    problem,
+    token_route,
+)
+from app.batch_worker import BatchWorker, WrittenItem
+from app.client_secrets import SecretCheck
+from app.idempotency import KeysInUse
+from app.keeping import generation
+from app.keys import FixedKeys, KeySource, RemoteKeys
+from app.limits import Limits, include
+from app.metrics import Metrics, ModelFacts, Sources
 from app.openapi import DESCRIPTION, TAGS, DocumentedApp
 from app.parts import Parts
 from app.pictures import Pictures
-from app.recent import RecentCreatives
 from app.reference import PAGE_POLICY, reference_page
 from app.request_log import RequestLog
 from app.settings import Settings
 from app.strict_json import BodyLimit
 from app.studio import Studio, WritesCreatives
-from model.writer import open_writer
+from app.token_route import TokenDesk
+from app.tokens import FindClient, Issuer, Tokens, open_issuer
+from model.store import clients
+from model.store.clients import Client
+from model.store.generation_log import GenerationLog
+from model.store.objects import ObjectStore
+from model.store.tables import Database
+from model.store.write_queue import WriteQueue
+from model.writer import Provenance, open_writer
+
+LIMITED = (
+    token_route, creatives, picture_routes, batches, catalogue_route, feedback, inference,
+)  # fmt: skip
+OPEN = (health, metrics_route)
+"""Probes and scrapes: neither a token nor a limit may keep them out."""
 
 
 def create_app(settings: Settings, *, writer: WritesCreatives | None = None) -> FastAPI:
     """
     Build the service around the bundle that `settings` names, or around `writer` where a test gives one.
 
-    Loads and verifies the bundle at once, so a broken one raises BundleError here and not in a request.
+    Loads and verifies the bundle and makes the tables of an embedded database at once, so that a broken one raises
+    BundleError, StoreError or ValueError here and not in a request.
     """
-    parts = Parts(
-        settings=settings,
-        studio=Studio(
-            writer or _open_writer(settings),
-            queue_depth_max=settings.queue_depth_max,
-            timeout_seconds=settings.request_timeout_seconds,
-            writers=settings.writers,
-        ),
-        pictures=Pictures(
-            drawn_at_once_max=settings.pictures_drawn_at_once_max, timeout_seconds=settings.request_timeout_seconds
-        ),
-        recent=RecentCreatives(settings.creatives_kept_max),
-    )
+    parts = _assemble(settings, writer or _open_writer(settings))
     app = DocumentedApp(
         title="Adloom",
         version=health.package_version() or "0",
@@ -57,16 +79,85 @@ def create_app(settings: Settings, *, writer: WritesCreatives | None = None) -> 
         redirect_slashes=False,  # the redirect would repeat whatever Host the client sent
         lifespan=_lifespan,
         middleware=[  # outermost first
-            Middleware(RequestLog),
-            Middleware(BodyLimit, bytes_max=settings.body_bytes_max),
+            Middleware(RequestLog, observe=parts.metrics.request),
+            Middleware(
+                BodyLimit,
+                bytes_max=settings.body_bytes_max,
+                larger=dict.fromkeys(("/v1/batches", "/v1/catalogue"), settings.batch_body_bytes_max),
+                seconds_max=settings.request_timeout_seconds,
+            ),
         ],
     )
     app.state.parts = parts
-    problem.install(app)
-    app.include_router(creatives.router)
-    app.include_router(health.router)
+    problem.install(app, on_store_error=parts.metrics.store_error)
+    for module in LIMITED:
+        include(app, module.router, parts.limits)
+    for module in OPEN:
+        app.include_router(module.router)
     _add_pages(app)
+    inference.install(app)
     return app
+
+
+def _assemble(settings: Settings, writer: WritesCreatives) -> Parts:
+    database = Database(settings.database_url)
+    if database.is_sqlite:
+        database.upgrade()  # the embedded default needs no step of its own; a shared database is migrated by a job
+    objects = ObjectStore(settings.objects_url)
+    generations = GenerationLog(
+        objects,
+        rows_max=settings.log_rows_max,
+        flush_seconds=settings.log_flush_seconds,
+        rows_held_max=settings.log_rows_held_max,
+        host=socket.gethostname(),
+    )
+    studio = Studio(
+        writer,
+        queue_depth_max=settings.queue_depth_max,
+        timeout_seconds=settings.request_timeout_seconds,
+        writers=settings.writers,
+    )
+    metrics = Metrics(
+        ModelFacts(settings.registry_version, studio.bundle_digest, settings.git_commit),
+        Sources(queue_depth=lambda: studio.queued, engine=lambda: studio.counts, generation_log=lambda: generations),
+    )
+    writes = WriteQueue(database, depth_max=settings.write_queue_depth_max)
+    limits = Limits(
+        settings.limits_url,
+        default=settings.limit_default,
+        operations=settings.limits,
+    )
+    tokens, desk = _open_access(settings, _client_finder(database), limits)
+    return Parts(
+        settings=settings,
+        studio=studio,
+        pictures=Pictures(
+            drawn_at_once_max=settings.pictures_drawn_at_once_max, timeout_seconds=settings.request_timeout_seconds
+        ),
+        database=database,
+        writes=writes,
+        objects=objects,
+        generations=generations,
+        tokens=tokens,
+        token_desk=desk,
+        limits=limits,
+        keys=KeysInUse(),
+        metrics=metrics,
+        batches=BatchWorker(database, writes, writer, settings, _batch_observer(metrics, generations)),
+    )
+
+
+def _batch_observer(metrics: Metrics, generations: GenerationLog) -> Callable[[WrittenItem], None]:
+    """Counts and logs what batches write as the routes do for theirs."""
+
+    def observe(item: WrittenItem) -> None:
+        for creative in item.creatives:
+            metrics.written(creative)
+            generations.append(
+                generation(item.batch.client, item.product, creative, item.took_seconds, batch_id=item.batch.id)
+            )
+
+    return observe
 
 
 def _open_writer(settings: Settings) -> WritesCreatives:
@@ -74,9 +165,37 @@ def _open_writer(settings: Settings) -> WritesCreatives:
     return open_writer(
         settings.bundle,
         threads=settings.threads,
-        git_commit=settings.git_commit,
-        image_digest=settings.image_digest,
+        provenance=Provenance(settings.git_commit, settings.image_digest, settings.registry_version),
     )
+
+
+def _client_finder(database: Database) -> FindClient:
+    def find(name: str) -> Client | None:
+        with database.connect() as connection:
+            return clients.find(connection, name)
+
+    return find
+
+
+def _open_access(settings: Settings, find: FindClient, limits: Limits) -> tuple[Tokens, TokenDesk]:
+    """Tokens of the provider that the settings name, or of our own issuer where they name none."""
+    issuer: Issuer | None = None
+    keys: KeySource
+    if settings.issuer:
+        keys = RemoteKeys(settings.issuer, jwks_url=settings.jwks_url)
+    else:
+        issuer = open_issuer(settings.issuer_key, audience=settings.audience, token_seconds=settings.token_seconds)
+        keys = FixedKeys(issuer.public_key)
+    tokens = Tokens(
+        keys,
+        issuer=issuer.name if issuer else settings.issuer,
+        audience=settings.audience,
+        find_client=find,
+        is_local=issuer is not None,
+        skew_seconds=settings.clock_skew_seconds,
+        client_cache_seconds=settings.client_cache_seconds,
+    )
+    return tokens, TokenDesk(issuer, settings.issuer, find, SecretCheck(), limits)
 
 
 @asynccontextmanager
@@ -84,8 +203,20 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """The server calls the second half only after the last request has been answered."""
     parts: Parts = app.state.parts
     parts.studio.start()
+    parts.batches.start()
     yield
-    parts.studio.close()
+    await anyio.to_thread.run_sync(_close, parts)
+
+
+def _close(parts: Parts) -> None:
+    """In the order in which one part uses the next; one that fails does not keep the others open."""
+    close: tuple[Callable[[], None], ...] = (
+        parts.batches.close, parts.studio.close, parts.writes.close, parts.generations.close,
+        parts.token_desk.secrets.close, parts.limits.close, parts.database.dispose,
+    )  # fmt: skip
+    with ExitStack() as stack:
+        for each in reversed(close):
+            stack.callback(each)
 
 
 def _add_pages(app: FastAPI) -> None:

@@ -6,6 +6,7 @@ A test sends every example here to the app and compares the answer with the docu
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from fastapi import FastAPI
@@ -16,17 +17,27 @@ from app.schemas import ProblemOut
 DESCRIPTION = """
 Adloom writes ad creatives from a product's own words, within the limits of the channel they will run on.
 
+* All but probes, channels and tokens needs `Authorization: Bearer TOKEN`: exchange the client's secret for a token
+  with `POST /v1/token`, or bring one of the OpenID provider that the service trusts.
+* Requests are counted for each client and operation: see `RateLimit-Limit`, `RateLimit-Remaining`,
+  `RateLimit-Reset`, and `Retry-After` of a 429.
+* What a client makes, other clients do not find.
 * Every answer carries an `X-Request-ID`: the one you sent, or a new one where it was not 1 to 64 of `A-Za-z0-9._-`.
 * Every error is a problem document (RFC 9457, `application/problem+json`) with a stable `type`.
 * Bodies are JSON in UTF-8 without duplicate keys, NaN or half surrogate pairs.
 """
 
 TAGS = [
+    {"name": "identity", "description": "Tokens for clients of this service, and the keys that they are checked with."},
     {"name": "creatives", "description": "Write ads and look them up."},
     {"name": "pictures", "description": "Ads as pictures, in the sizes of their channel."},
+    {"name": "batches", "description": "Ads for thousands of products, and the catalogues that they come from."},
+    {"name": "feedback", "description": "Say what became of an ad, and see what became of that."},
+    {"name": "inference", "description": "The same writer by the Open Inference Protocol, version 2."},
     {"name": "operation", "description": "For probes and dashboards."},
 ]
 
+FASTAPIS_ERROR = "HTTPValidationError"
 EXAMPLE_REQUEST_ID = "5f0c2a9e4b7d4c1f9a3e8d6b2c1a0f7e"
 
 REQUEST_EXAMPLES: dict[str, Any] = {
@@ -104,7 +115,47 @@ CREATIVE_EXAMPLE: dict[str, Any] = {
 }
 CREATIVES_EXAMPLE = {"creatives": [CREATIVE_EXAMPLE]}
 
+STREAM_EXAMPLE = (
+    'event: progress\ndata: {"channel": "instagram", "begun": 3, "texts": 16}\n\n'
+    'event: field\ndata: {"channel": "instagram", "rank": 0, "name": "headline", "place": 0, '
+    '"text": "Set it to the degree"}\n\n'
+    'event: creative\ndata: {"id": "cr_f03e4e56d1774f5aaa31", "...": "as without stream"}\n\n'
+    'event: done\ndata: {"creatives": 1}\n\n'
+)
+STREAM_RESPONSE: dict[str, Any] = {
+    "schema": {},
+    "itemSchema": {  # of one event; OpenAPI 3.2 has it, FastAPI writes it into 3.1, and older readers pass over it
+        "type": "object",
+        "required": ["event", "data"],
+        "properties": {
+            "event": {"enum": ["progress", "field", "creative", "done", "error"]},
+            "data": {"type": "string", "contentMediaType": "application/json"},
+        },
+    },
+    "example": STREAM_EXAMPLE,
+}
+ACCESS_PROBLEMS = (
+    ProblemKind.UNAUTHENTICATED,
+    ProblemKind.FORBIDDEN,
+    ProblemKind.RATE_LIMITED,
+    ProblemKind.STORE_DOWN,
+)
+"""Of every route that needs a token."""
+ONCE_PROBLEMS = (ProblemKind.KEY_REUSED, ProblemKind.KEY_BUSY)
+"""Of every route that takes an Idempotency-Key."""
+
 _EXAMPLE_DETAILS = {
+    ProblemKind.UNAUTHENTICATED: "Send a token: Authorization: Bearer ...; POST /v1/token gives one.",
+    ProblemKind.FORBIDDEN: "The token lacks the scope creatives:write.",
+    ProblemKind.RATE_LIMITED: "Try again in 12 s.",
+    ProblemKind.STORE_DOWN: "Nothing was kept: try again in a while.",
+    ProblemKind.KEY_REUSED: "Send this request with a key of its own.",
+    ProblemKind.KEY_BUSY: "Try again in 2 s to get its answer.",
+    ProblemKind.BATCH_NOT_FOUND: "Check the id: POST /v1/batches gave it.",
+    ProblemKind.FEEDBACK_NOT_FOUND: "Check the id: the answer to the feedback gave it.",
+    ProblemKind.SNAPSHOT_NOT_FOUND: "Upload the catalogue again: POST /v1/catalogue.",
+    ProblemKind.MODEL_NOT_FOUND: "This service serves adloom-writer.",
+    ProblemKind.CONFLICT: "The batch is done already.",
     ProblemKind.MALFORMED_JSON: "Line 1, column 12: Expecting ',' delimiter.",
     ProblemKind.CREATIVE_NOT_FOUND: "Send the request that wrote it again.",
     ProblemKind.BODY_TOO_LARGE: "Send at most 262,144 bytes: shorten the description or send fewer attributes.",
@@ -172,4 +223,9 @@ class DocumentedApp(FastAPI):
         for operations in document["paths"].values():
             for operation in operations.values():
                 operation["responses"]["default"] = _problem_entry("Anything else that goes wrong")
+                # FastAPI adds its own model where a route has parameters and names no 422.
+                if FASTAPIS_ERROR in json.dumps(operation["responses"].get("422", {})):
+                    operation["responses"]["422"] = problems(ProblemKind.INVALID_REQUEST)[422]
+        for name in (FASTAPIS_ERROR, "ValidationError"):
+            document["components"]["schemas"].pop(name, None)
         return document

@@ -11,10 +11,19 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from app.batch_worker import BatchWorker
+from app.idempotency import KeysInUse
+from app.limits import Limits
+from app.metrics import Metrics
 from app.pictures import Pictures
-from app.recent import RecentCreatives
 from app.settings import Settings
 from app.studio import Studio
+from app.token_route import TokenDesk
+from app.tokens import Tokens
+from model.store.generation_log import GenerationLog
+from model.store.objects import ObjectStore
+from model.store.tables import Database
+from model.store.write_queue import WriteQueue
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +33,20 @@ class Parts:
     settings: Settings
     studio: Studio
     pictures: Pictures
-    recent: RecentCreatives
+    database: Database
+    writes: WriteQueue
+    objects: ObjectStore
+    generations: GenerationLog
+    tokens: Tokens
+    token_desk: TokenDesk
+    limits: Limits
+    keys: KeysInUse
+    metrics: Metrics
+    batches: BatchWorker
 
 
-def _parts(request: Request) -> Parts:
+async def _parts(request: Request) -> Parts:
+    """Async, because FastAPI runs any other dependency in a thread."""
     return cast("Parts", request.app.state.parts)
 
 

@@ -14,9 +14,10 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
-from app.recent import KeptCreative
 from app.studio import DeadlineError, StudioBusyError
+from model.creative import Creative
 from model.layout import Brand, render_png, render_svg
+from model.product import Product
 
 Result = TypeVar("Result")
 
@@ -42,19 +43,18 @@ class Pictures:
         self._limiter = anyio.CapacityLimiter(drawn_at_once_max)
         self._timeout_seconds = timeout_seconds
 
-    async def drawing(self, kept: KeptCreative, size: tuple[int, int], brand: Brand | None) -> Drawing:
+    async def drawing(
+        self, creative: Creative, product: Product, size: tuple[int, int], brand: Brand | None
+    ) -> Drawing:
         """
         Lay the creative out. Raises LayoutError, StudioBusyError or DeadlineError.
 
         The product's own picture is left out: fetching an address, or opening a path, that a client chose would let
         it read what this host can reach.
         """
-        product = kept.product
 
         def draw() -> str:
-            return render_svg(
-                kept.creative.copy, title=product.title, category=product.category, size=size, brand=brand
-            )
+            return render_svg(creative.copy, title=product.title, category=product.category, size=size, brand=brand)
 
         return Drawing(await self._in_thread(draw))
 

@@ -7,7 +7,8 @@ Knows nothing of what the service does; a detail says what to do next and never 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any, cast
 
@@ -15,11 +16,18 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from model.store.objects import ObjectStoreDownError
+from model.store.tables import StoreError
+
 MEDIA_TYPE = "application/problem+json"
+STORE_RETRY_SECONDS = "5"
 ERRORS_SHOWN_MAX = 20
 """A client that sends a thousand wrong values is helped by the first few."""
 POINTER_CHARS_MAX = 200
 """A pointer may hold a key that the client chose; a long one is cut."""
+
+
+log = logging.getLogger("adloom.problem")
 
 
 class ProblemKind(Enum):
@@ -27,16 +35,28 @@ class ProblemKind(Enum):
 
     MALFORMED_JSON = ("malformed-json", 400, "The body is not JSON that every reader takes alike")
     BAD_REQUEST = ("bad-request", 400, "The request could not be understood")
+    UNAUTHENTICATED = ("unauthenticated", 401, "The request carries no valid token")
+    FORBIDDEN = ("forbidden", 403, "The token does not allow this")
     NOT_FOUND = ("not-found", 404, "There is nothing at this address")
     CREATIVE_NOT_FOUND = ("creative-not-found", 404, "There is no such creative")
+    BATCH_NOT_FOUND = ("batch-not-found", 404, "There is no such batch")
+    FEEDBACK_NOT_FOUND = ("feedback-not-found", 404, "There is no such feedback")
+    SNAPSHOT_NOT_FOUND = ("snapshot-not-found", 404, "There is no such catalogue snapshot")
+    MODEL_NOT_FOUND = ("model-not-found", 404, "There is no such model")
     METHOD_NOT_ALLOWED = ("method-not-allowed", 405, "This address does not take this method")
+    BODY_TOO_SLOW = ("body-too-slow", 408, "The body did not arrive in time")
+    CONFLICT = ("conflict", 409, "The state of things does not allow this")
+    KEY_BUSY = ("idempotency-key-in-use", 409, "A request with this Idempotency-Key is being answered")
     BODY_TOO_LARGE = ("body-too-large", 413, "The body is too large")
     UNSUPPORTED_MEDIA_TYPE = ("unsupported-media-type", 415, "The body is not plain JSON")
     INVALID_REQUEST = ("invalid-request", 422, "The request does not fit the API")
+    KEY_REUSED = ("idempotency-key-reused", 422, "This Idempotency-Key was used for another request")
+    RATE_LIMITED = ("rate-limited", 429, "Too many requests in too short a time")
     INTERNAL_ERROR = ("internal-error", 500, "The service failed")
     GENERATION_FAILED = ("generation-failed", 500, "The writer failed on this product")
     OVERLOADED = ("overloaded", 503, "Too many requests are waiting")
     NOT_READY = ("not-ready", 503, "The service cannot write at the moment")
+    STORE_DOWN = ("store-unavailable", 503, "The service cannot keep anything at the moment")
     DEADLINE_EXCEEDED = ("deadline-exceeded", 504, "Writing took too long")
 
     @property
@@ -106,8 +126,22 @@ def problem_response(problem: Problem, request_id: str) -> Response:
     )
 
 
-def install(app: FastAPI) -> None:
-    """Answer every error that the router or the validation raises with a problem document."""
+def install(app: FastAPI, on_store_error: Callable[[str], None] = lambda _part: None) -> None:
+    """
+    Answer every error that the router, the validation or a store raises with a problem document.
+
+    `on_store_error` is told which part failed: database or objects.
+    """
+
+    async def answer_store_error(request: Request, error: Exception) -> Response:
+        part = "objects" if isinstance(error, ObjectStoreDownError) else "database"
+        on_store_error(part)
+        log.warning("%s", error, extra={"fields": {"request_id": request.state.request_id, "part": part}})
+        detail = "Nothing was kept: send the request again in a while."
+        problem = Problem(ProblemKind.STORE_DOWN, detail, headers={"Retry-After": STORE_RETRY_SECONDS})
+        return problem_response(problem, request.state.request_id)
+
+    app.add_exception_handler(StoreError, answer_store_error)
     app.add_exception_handler(StarletteHTTPException, _answer_http_exception)
     app.add_exception_handler(RequestValidationError, _answer_validation_error)
 

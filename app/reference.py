@@ -23,6 +23,8 @@ table { border-collapse: collapse; width: 100%; }
 td, th { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid #8883; }
 """
 
+JSON = "application/json"
+
 
 def reference_page(document: Mapping[str, Any]) -> str:
     """Every operation with its parameters, an example to paste, and its answers."""
@@ -74,12 +76,15 @@ def _parameters(parameters: list[Mapping[str, Any]]) -> str:
 def _body(path: str, body: Mapping[str, Any] | None, document: Mapping[str, Any]) -> str:
     if body is None:
         return ""
-    content = body["content"]["application/json"]
-    schema = document["components"]["schemas"][content["schema"]["$ref"].rsplit("/", 1)[-1]]
-    rows = list(_members(schema, document))
-    examples = content.get("examples", {}).values()
+    media_type, content = next(iter(sorted(body["content"].items(), key=lambda item: item[0] != JSON)))
+    schema = content.get("schema", {})
+    if "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rsplit("/", 1)[-1]]
+    rows = list(_members(schema, document)) if "properties" in schema else []
+    forms = f"<p>As {escape(', '.join(body['content']))}.</p>"
+    examples = content.get("examples", {}).values() if media_type == JSON else ()
     calls = "".join(f"<p>{escape(each['summary'])}:</p>{_curl(path, each['value'])}" for each in examples)
-    return _table(("Member", "Default", "Meaning"), rows) + calls
+    return forms + _table(("Member", "Default", "Meaning"), rows) + calls
 
 
 def _members(
@@ -99,7 +104,10 @@ def _members(
 def _curl(path: str, value: Any) -> str:
     """A line for a POSIX shell; a quote inside the JSON is written as its escape, so nothing ends the string early."""
     body = json.dumps(value, indent=2, ensure_ascii=False).replace("'", "\\u0027")
-    call = f"curl -sS localhost:8000{path} -H 'Content-Type: application/json' -d '{body}'"
+    call = (
+        f'curl -sS localhost:8000{path} -H "Authorization: Bearer $TOKEN" '
+        f"-H 'Content-Type: application/json' -d '{body}'"
+    )
     return f"<pre>{escape(call)}</pre>"
 
 
@@ -111,7 +119,7 @@ def _responses(responses: Mapping[str, Mapping[str, Any]]) -> str:
     examples = [
         f"<details><summary>Example of an answer</summary><pre>"
         f"{escape(json.dumps(content['example'], indent=2, ensure_ascii=False))}</pre></details>"
-        for content in responses["200"].get("content", {}).values()
+        for content in next(each for status, each in responses.items() if status < "3").get("content", {}).values()
         if "example" in content
     ]
     return _table(("Status", "Type", "Meaning"), rows) + "".join(examples)

@@ -6,7 +6,7 @@ Knows the form of a request and nothing of how it is fulfilled.
 
 from __future__ import annotations
 
-import unicodedata
+import re
 from typing import Annotated, Self
 
 from pydantic import (
@@ -31,11 +31,12 @@ SEED_MAX = 2**32 - 1
 CREATIVE_ID_PATTERN = "^cr_[0-9a-f]{20}$"
 SIZE_PATTERN = "^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$"
 COLOUR_PATTERN = "^#[0-9a-fA-F]{6}$"
-BREAKS = "\n\r\t"
+CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+"""Unicode's category Cc but for line breaks and tabs."""
 
 
 def _without_controls(text: str) -> str:
-    if any(unicodedata.category(character) == "Cc" and character not in BREAKS for character in text):
+    if CONTROLS.search(text):
         raise ValueError("Remove control characters such as NUL; line breaks and tabs may stay.")
     return text
 
@@ -263,6 +264,7 @@ class VersionOut(BaseModel):
     git_commit: str
     image_digest: str
     bundle_digest: str
+    registry_version: str
     validity_version: str
 
 

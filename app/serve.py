@@ -7,6 +7,7 @@ Reads the environment and opens port and bundle; knows no routes, those are comp
 from __future__ import annotations
 
 import argparse
+import asyncio
 import errno
 import math
 import signal
@@ -15,15 +16,22 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import h11
 import uvicorn
+from fastapi import FastAPI
 from pydantic import ValidationError
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from app.cli import EXIT_FAILED, EXIT_USAGE, CommandParser
 from app.main import create_app
 from app.request_log import configure_logging
 from app.settings import Settings
+from app.tokens import IssuerKeyError
 from model.bundle import BundleError
+from model.store.tables import StoreError
 
+HEAD_SECONDS_MAX = 10.0
+"""Request line and headers are a few hundred bytes: whoever needs longer is not after an answer."""
 EXAMPLE = """\
 example:
   adloom serve --port 8000
@@ -49,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with listener:
         try:
             return _run(settings, listener)
-        except BundleError as error:
+        except (BundleError, StoreError, IssuerKeyError, ValueError) as error:
             return _fail(str(error), EXIT_FAILED)
 
 
@@ -78,7 +86,9 @@ def _port(text: str) -> int:
 def _listen(host: str, port: int) -> socket.socket:
     """Take the port before the seconds it takes to load the bundle. Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol has to be named: asyncio switches Nagle's algorithm off only for connections that say they are TCP,
+    # and an answer in two pieces would wait 40 ms for the client's delayed acknowledgement.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
@@ -92,15 +102,7 @@ def _listen(host: str, port: int) -> socket.socket:
 def _run(settings: Settings, listener: socket.socket) -> int:
     app = create_app(settings)
     configure_logging()
-    config = uvicorn.Config(
-        app,
-        log_config=None,  # configure_logging has set the one format for every logger
-        access_log=False,  # RequestLog writes that line
-        server_header=False,
-        # A request may take its whole timeout, and its answer a moment more.
-        timeout_graceful_shutdown=math.ceil(settings.request_timeout_seconds) + 5,
-    )
-    server = uvicorn.Server(config)
+    server = new_server(app, settings)
 
     def stop(*_: object) -> None:
         server.should_exit = True
@@ -113,6 +115,56 @@ def _run(settings: Settings, listener: socket.socket) -> int:
     print(f"Adloom listens on http://{f'[{host}]' if ':' in host else host}:{port} (its API: /docs)", flush=True)
     server.run(sockets=[listener])
     return 0
+
+
+def new_server(app: FastAPI, settings: Settings) -> uvicorn.Server:
+    """The server as it runs in production, not started."""
+    config = uvicorn.Config(
+        app,
+        http=HeadDeadlineProtocol,
+        log_config=None,  # configure_logging has set the one format for every logger
+        access_log=False,  # RequestLog writes that line
+        server_header=False,
+        proxy_headers=settings.proxy_headers,
+        # A request may take its whole timeout, and its answer a moment more.
+        timeout_graceful_shutdown=math.ceil(settings.request_timeout_seconds) + 5,
+    )
+    return uvicorn.Server(config)
+
+
+class HeadDeadlineProtocol(H11Protocol):
+    """
+    Closes a connection whose request line and headers are not whole after HEAD_SECONDS_MAX.
+
+    uvicorn waits for them for ever, and each such connection takes a file descriptor from the others. (The body has
+    a bound of its own, strict_json.BodyLimit.)
+    """
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client that connects and says nothing is waited for no longer."""
+        super().connection_made(transport)
+        self._watch_head()
+
+    def data_received(self, data: bytes) -> None:
+        """The clock of one head goes on through all its pieces."""
+        super().data_received(data)
+        self._watch_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is waited for any more."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        super().connection_lost(exc)
+
+    def _watch_head(self) -> None:
+        is_awaited = self.conn.their_state is h11.IDLE
+        if is_awaited and self._deadline is None:
+            self._deadline = self.loop.call_later(HEAD_SECONDS_MAX, self.transport.close)
+        elif not is_awaited and self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
 
 def _settings_message(error: ValidationError) -> str:

@@ -48,14 +48,74 @@ class Settings(BaseSettings):
     candidates_max: int = Field(default=32, ge=1, le=32)
     """Creatives that one request may have written for each channel. The API promises at most 32; this lowers it."""
 
-    creatives_kept_max: int = Field(default=1000, ge=1)
-    """Creatives that stay in memory for GET, a few kB each; the least recently used go first."""
-
     pictures_drawn_at_once_max: int = Field(default=2, ge=1)
     """A 1080 x 1920 picture takes 8 MB of pixels while it is drawn, so this bounds memory as well as cores."""
 
+    database_url: str = "sqlite:///.adloom/service/adloom.db"
+    """SQLAlchemy address: SQLite for one process, postgresql+psycopg://... where replicas share."""
+
+    objects_url: str = ".adloom/service/objects"
+    """Folder, or s3://bucket/prefix; credentials and endpoint come from the AWS_* variables."""
+
+    write_queue_depth_max: int = Field(default=2048, ge=1)
+    """Changes waiting for the database beyond this are refused with 503."""
+
+    log_rows_max: int = Field(default=500, ge=1)
+    """Generations that a crash may keep from the log, at most; older ones have been written."""
+
+    log_flush_seconds: float = Field(default=5.0, gt=0)
+    """Longest that a generation waits to be written to the log."""
+
+    log_rows_held_max: int = Field(default=20_000, ge=1)
+    """Generations held in memory while the object store is down; then the oldest are dropped, and counted."""
+
+    issuer: str = ""
+    """Address of the OIDC provider whose tokens are taken; empty: this service issues its own."""
+
+    jwks_url: str = ""
+    """Where the issuer's keys are; empty: what its discovery document says."""
+
+    audience: str = "adloom"
+    """What a token must be meant for."""
+
+    issuer_key: Path = Path(".adloom/service/issuer.pem")
+    """Private key of the local issuer, P-256; made where it is missing. Replicas need the same one."""
+
+    token_seconds: int = Field(default=900, ge=10, le=86_400)
+    """Life of a token of the local issuer."""
+
+    clock_skew_seconds: int = Field(default=30, ge=0, le=300)
+    """How far the issuer's clock may be from ours."""
+
+    client_cache_seconds: float = Field(default=2.0, ge=0, le=300)
+    """How long a revoked client may still be served: its row is read again after this."""
+
+    proxy_headers: bool = False
+    """Whether X-Forwarded-For counts as the address: only behind a proxy that sets it, and named to uvicorn."""
+
+    limits_url: str = "memory://"
+    """Where requests are counted: memory:// for one process, redis://host:port where replicas share."""
+
+    limit_default: str = "600/minute"
+    """Requests of one client to one route."""
+
+    limits: dict[str, str] = {}
+    """Other limits, by operation id; as JSON: {"writeCreatives": "60/minute"}. A client's own come before these."""
+
+    batch_products_max: int = Field(default=10_000, ge=1, le=10_000)
+    """Products of one batch. The API promises at most 10,000; this lowers it."""
+
+    batch_body_bytes_max: int = Field(default=32 * 1024 * 1024, ge=1024)
+    """Size of a batch or a catalogue as sent; both are held in memory while they are read."""
+
+    batch_writers: int = Field(default=2, ge=0, le=64)
+    """Products of batches written at once, beside `writers`; 0: this process takes batches and works on none."""
+
     git_commit: str = ""
     """Commit of the running code, for /version and every passport."""
+
+    registry_version: str = ""
+    """Version of the running model in the registry, for every passport."""
 
     image_digest: str = ""
     """Digest of the running container image, for /version and every passport."""

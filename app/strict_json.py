@@ -6,18 +6,23 @@ Python's parser takes NaN, duplicate keys and lone surrogates; another system's 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from email.message import Message as HeaderMessage
+from types import MappingProxyType
 from typing import Any
 
+import anyio.to_thread
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.problem import Problem, ProblemKind
 
+THREAD_BYTES_MIN = 512 * 1024
+"""A larger body is parsed in a thread: it takes 10 ms a megabyte, and the loop has others to serve."""
 INTEGER_DIGITS_MAX = 19
 """Enough for 64 bits. Python would refuse only at 4,300 digits, and take its time below that."""
 
@@ -25,37 +30,63 @@ INTEGER_DIGITS_MAX = 19
 class BodyLimit:
     """
     ASGI middleware: a body past `bytes_max` ends the request with 413 where it is read, declared length or not.
+    `larger` holds other bounds by path. One that is not whole within `seconds_max` ends it with 408: a client that
+    sends a byte a second would otherwise keep its place for days.
 
     The connection closes, because the rest of the body would otherwise have to be read first.
     """
 
-    def __init__(self, app: ASGIApp, *, bytes_max: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        bytes_max: int,
+        larger: Mapping[str, int] = MappingProxyType({}),
+        seconds_max: float = 60.0,
+    ) -> None:
         self.app = app
         self.bytes_max = bytes_max
+        self.larger = larger
+        self.seconds_max = seconds_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        bytes_max = self.larger.get(scope["path"], self.bytes_max)
         declared = dict(scope["headers"]).get(b"content-length", b"0")
-        too_large = not declared.isdigit() or int(declared[:INTEGER_DIGITS_MAX]) > self.bytes_max
-        read_bytes = 0
+        too_large = not declared.isdigit() or int(declared[:INTEGER_DIGITS_MAX]) > bytes_max
+        deadline_seconds = asyncio.get_running_loop().time() + self.seconds_max
+        read_bytes, is_whole = 0, False
 
         async def bounded() -> Message:
-            nonlocal read_bytes
+            nonlocal read_bytes, is_whole
             if too_large:
-                raise self._problem()
-            message = await receive()
+                raise _too_large(bytes_max)
+            if is_whole:
+                return await receive()  # waits for the client to leave, which may take as long as the answer
+            try:
+                async with asyncio.timeout_at(deadline_seconds):
+                    message = await receive()
+            except TimeoutError:
+                raise _too_slow(self.seconds_max) from None
             read_bytes += len(message.get("body", b""))
-            if read_bytes > self.bytes_max:
-                raise self._problem()
+            if read_bytes > bytes_max:
+                raise _too_large(bytes_max)
+            is_whole = not message.get("more_body", False)
             return message
 
         await self.app(scope, bounded, send)
 
-    def _problem(self) -> Problem:
-        detail = f"Send at most {self.bytes_max:,} bytes: shorten the description or send fewer attributes."
-        return Problem(ProblemKind.BODY_TOO_LARGE, detail, headers={"Connection": "close"})
+
+def _too_large(bytes_max: int) -> Problem:
+    detail = f"Send at most {bytes_max:,} bytes: shorten the description or send fewer attributes."
+    return Problem(ProblemKind.BODY_TOO_LARGE, detail, headers={"Connection": "close"})
+
+
+def _too_slow(seconds_max: float) -> Problem:
+    detail = f"Send the whole body within {seconds_max:g} s, or in smaller parts."
+    return Problem(ProblemKind.BODY_TOO_SLOW, detail, headers={"Connection": "close"})
 
 
 class StrictJsonRoute(APIRoute):
@@ -75,11 +106,16 @@ class StrictJsonRoute(APIRoute):
 
 class _StrictJsonRequest(Request):
     async def json(self) -> Any:
-        return loads(await self.body())
+        body = await self.body()
+        if len(body) < THREAD_BYTES_MIN:
+            return loads(body)
+        return await anyio.to_thread.run_sync(loads, body)
 
 
 def _require_plain_json(request: Request) -> None:
     """Refuse other media types, other charsets, and compression: a small gzip body can hold gigabytes."""
+    if request.headers.get("content-type") == "application/json" and "content-encoding" not in request.headers:
+        return  # as nearly every client sends it; reading the header by the rules of mail takes its time
     header = HeaderMessage()
     header["content-type"] = request.headers.get("content-type", "")
     is_json = header.get_content_type() == "application/json"

@@ -20,7 +20,8 @@ from typing import Protocol
 from model.channel import ChannelSpec
 from model.creative import Creative
 from model.product import Product
-from model.tickets import CancelledError
+from model.tally import EngineCounts
+from model.tickets import CancelledError, Watch
 
 RETRY_AFTER_SECONDS_MAX = 60
 STALL_TIMEOUTS = 2.0
@@ -42,6 +43,14 @@ class WritesCreatives(Protocol):
     """`model.writer.Writer`, and the fake of the tests."""
 
     @property
+    def counts(self) -> EngineCounts: ...
+
+    @property
+    def queued(self) -> int:
+        """Requests that wait inside it."""
+        ...
+
+    @property
     def bundle(self) -> BundleFacts: ...
 
     @property
@@ -57,7 +66,9 @@ class WritesCreatives(Protocol):
         voice: str,
         candidates: int,
         seed: int,
+        interactive: bool,
         cancelled: Callable[[], bool],
+        watch: Watch,
     ) -> tuple[Creative, ...]:
         """Best first. Raises CancelledError soon after `cancelled()` turns true."""
         ...
@@ -98,11 +109,35 @@ class Commission:
     seed: int
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far one channel is."""
+
+    channel: str
+    begun: int
+    """Texts, over all candidates."""
+    texts: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelWritten:
+    """One channel is done."""
+
+    channel: str
+    ranked: tuple[Creative, ...]
+    """Best first."""
+
+
+Tell = Callable[[Progress | ChannelWritten], None]
+"""Called by the thread that writes; must neither block nor raise."""
+
+
 @dataclass(slots=True, eq=False)
 class _Job:
     commission: Commission
     deadline_seconds: float
     """On the studio's clock."""
+    tell: Tell
     result: Future[tuple[tuple[Creative, ...], ...]] = field(default_factory=Future)
     abandoned: bool = False
     """Nobody waits for it any more: the writer stops at its next token."""
@@ -147,6 +182,16 @@ class Studio:
         """Commissions that wait, those in progress not counted."""
         return len(self._waiting)
 
+    @property
+    def counts(self) -> EngineCounts:
+        """What the writer's engine has done."""
+        return self._writer.counts
+
+    @property
+    def queued(self) -> int:
+        """Requests that wait, here or in the writer."""
+        return self.depth + self._writer.queued
+
     def start(self) -> None:
         """Begin to write. Once in the life of a studio."""
         self._threads = [
@@ -177,9 +222,9 @@ class Studio:
             return "the writer has been stuck on one request for more than twice the timeout"
         return ""
 
-    async def write(self, commission: Commission) -> tuple[tuple[Creative, ...], ...]:
+    async def write(self, commission: Commission, tell: Tell = lambda _event: None) -> tuple[tuple[Creative, ...], ...]:
         """Creatives of each channel, best first, in the order of `commission.specs`. Raises a StudioError."""
-        job = _Job(commission, self._clock() + self._timeout_seconds)
+        job = _Job(commission, self._clock() + self._timeout_seconds, tell)
         self._enqueue(job)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(job.result), self._timeout_seconds)
@@ -265,16 +310,20 @@ class Studio:
             raise DeadlineError
         order = job.commission
         try:
-            return self._writer.write(
+            ranked = self._writer.write(
                 order.product,
                 spec,
                 voice=order.voice,
                 candidates=order.candidates,
                 seed=order.seed,
+                interactive=True,
                 cancelled=cancelled,
+                watch=lambda begun, texts: job.tell(Progress(spec.name, begun, texts)),
             )
         except CancelledError:
             raise DeadlineError from None
+        job.tell(ChannelWritten(spec.name, ranked))
+        return ranked
 
     def _fail_waiting(self) -> None:
         with self._changed:

@@ -6,17 +6,19 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
+from fastapi import FastAPI
 
 from app.main import create_app
 from app.settings import Settings
 from model.creative import Creative
 from model.tickets import CancelledError
-from tests.app.service_client import WAIT_SECONDS_MAX, ServiceWriter, order
+from tests.app.service_client import WAIT_SECONDS_MAX, ServiceWriter, add_client, bearer, embedded, order
 
 
 class PatientWriter(ServiceWriter):
@@ -46,10 +48,17 @@ def writer() -> PatientWriter:
 
 
 @pytest.fixture
-def address(writer: PatientWriter) -> Iterator[tuple[str, int]]:
+def app(writer: PatientWriter, tmp_path: Path) -> FastAPI:
+    app = create_app(Settings(**embedded(tmp_path)), writer=writer)
+    add_client(app.state.parts)
+    return app
+
+
+@pytest.fixture
+def address(app: FastAPI) -> Iterator[tuple[str, int]]:
     """Host and port of a running service."""
     listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(Settings(writers=1), writer=writer), log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     yield listening.getsockname()
@@ -58,15 +67,19 @@ def address(writer: PatientWriter) -> Iterator[tuple[str, int]]:
     listening.close()
 
 
-def test_a_client_that_closes_its_connection_stops_the_writer(writer: PatientWriter, address: tuple[str, int]) -> None:
-    body = json.dumps(order()).encode()
+def test_a_client_that_closes_its_connection_stops_the_writer(
+    app: FastAPI, writer: PatientWriter, address: tuple[str, int]
+) -> None:
+    body, token = json.dumps(order()).encode(), bearer(app.state.parts)
     head = f"POST /v1/creatives HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    head += f"\r\nAuthorization: {token['Authorization']}"
     with socket.create_connection(address) as client:
         client.sendall(head.encode() + b"\r\n\r\n" + body)
         begun = writer.begun.wait(WAIT_SECONDS_MAX)
 
     stopped = writer.stopped.wait(WAIT_SECONDS_MAX)
-    next_one = httpx.post(f"http://{address[0]}:{address[1]}/v1/creatives", json=order(), timeout=WAIT_SECONDS_MAX)
+    url = f"http://{address[0]}:{address[1]}/v1/creatives"
+    next_one = httpx.post(url, json=order(), headers=token, timeout=WAIT_SECONDS_MAX)
 
     assert (begun, stopped) == (True, True)
     assert next_one.status_code == 200

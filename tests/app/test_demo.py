@@ -37,11 +37,14 @@ def test_no_channel_is_shown_twice_in_the_same_voice(count):
 
 
 def test_the_line_it_prints_sends_a_request_that_the_service_takes():
-    words = shlex.split(curl("http://127.0.0.1:8080"))
+    token, call = curl("http://127.0.0.1:8080", "ads_secret").split("\n")
+    words = shlex.split(call)
     sent = json.loads(words[words.index("-d") + 1])
 
     assert sent == REQUEST
     assert CreativesRequest.model_validate(sent).voice in VOICES
+    assert "client_secret=ads_secret" in token
+    assert words[words.index("-H") + 1] == "Authorization: Bearer $TOKEN"
 
 
 def test_a_creative_is_shown_with_its_channel_and_voice_and_without_empty_fields():

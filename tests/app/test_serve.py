@@ -17,7 +17,7 @@ import pytest
 
 from app.serve import main
 from tests.app.service_client import order
-from tests.app.service_process import START_SECONDS_MAX, serving
+from tests.app.service_process import START_SECONDS_MAX, bearer_in, serving
 
 SERVE_SLOWLY = """
 import sys
@@ -29,16 +29,21 @@ sys.exit(app.serve.main(sys.argv[1:]))
 """The real command around a writer that takes a second, so that there is a request to interrupt."""
 
 
-def post_until_served(address: str, body: dict[str, Any], statuses: list[int]) -> None:
+def post_until_served(address: str, body: dict[str, Any], token: dict[str, str], statuses: list[int]) -> None:
     """Send one request again for as long as the queue is full; what it came to is appended to `statuses`."""
     status = 503
     while status == 503:
-        status = httpx.post(f"{address}/v1/creatives", json=body, timeout=START_SECONDS_MAX).status_code
+        answer = httpx.post(f"{address}/v1/creatives", json=body, headers=token, timeout=START_SECONDS_MAX)
+        status = answer.status_code
     statuses.append(status)
 
 
 def stop_under_a_request(
-    process: subprocess.Popen[str], address: str, body: dict[str, Any], number: signal.Signals = signal.SIGTERM
+    process: subprocess.Popen[str],
+    address: str,
+    body: dict[str, Any],
+    token: dict[str, str],
+    number: signal.Signals = signal.SIGTERM,
 ) -> tuple[list[int], int]:
     """
     Signal the process while it writes `body`: (status of that answer, status of the process).
@@ -46,10 +51,10 @@ def stop_under_a_request(
     Needs ADLOOM_QUEUE_DEPTH_MAX=0 and ADLOOM_WRITERS=1: another request's refusal then tells that writing has begun.
     """
     answers: list[int] = []
-    thread = threading.Thread(target=post_until_served, args=(address, body, answers))
+    thread = threading.Thread(target=post_until_served, args=(address, body, token, answers))
     thread.start()
-    other = order(candidates=1)
-    while httpx.post(f"{address}/v1/creatives", json=other, timeout=START_SECONDS_MAX).status_code != 503:
+    other, url = order(candidates=1), f"{address}/v1/creatives"
+    while httpx.post(url, json=other, headers=token, timeout=START_SECONDS_MAX).status_code != 503:
         pass
     process.send_signal(number)
     thread.join(START_SECONDS_MAX)
@@ -70,7 +75,7 @@ def reachable(address: str) -> bool:
 def test_a_signal_lets_the_request_in_progress_finish_and_exits_0(number: signal.Signals, tmp_path: Path) -> None:
     command = [sys.executable, "-c", SERVE_SLOWLY]
     with serving(command, tmp_path / "log", ADLOOM_QUEUE_DEPTH_MAX="0", ADLOOM_WRITERS="1") as (process, address):
-        answers, status = stop_under_a_request(process, address, order(), number)
+        answers, status = stop_under_a_request(process, address, order(), bearer_in(tmp_path), number)
         still_there = reachable(address)
 
     assert answers == [200]
@@ -83,11 +88,13 @@ def test_the_real_bundle_is_served_and_stops_without_dropping_a_request(bundle: 
     command = [sys.executable, "-m", "app.serve", "--bundle", str(bundle)]
     environment = {"ADLOOM_QUEUE_DEPTH_MAX": "0", "ADLOOM_WRITERS": "1", "ADLOOM_GIT_COMMIT": "0123abc"}
     with serving(command, tmp_path / "log", **environment) as (process, address):
-        written = httpx.post(f"{address}/v1/creatives", json=order(candidates=2), timeout=START_SECONDS_MAX)
+        token = bearer_in(tmp_path)
+        body = order(candidates=2)
+        written = httpx.post(f"{address}/v1/creatives", json=body, headers=token, timeout=START_SECONDS_MAX)
         creative = written.json()["creatives"][0]
-        picture = httpx.get(address + creative["images"][0]["png"], timeout=START_SECONDS_MAX)
+        picture = httpx.get(address + creative["images"][0]["png"], headers=token, timeout=START_SECONDS_MAX)
         version = httpx.get(f"{address}/version", timeout=START_SECONDS_MAX).json()
-        answers, status = stop_under_a_request(process, address, order(candidates=4))
+        answers, status = stop_under_a_request(process, address, order(candidates=4), token)
 
     assert written.status_code == 200
     assert creative["headline"]

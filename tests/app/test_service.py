@@ -84,22 +84,6 @@ async def test_a_creative_can_be_looked_up_by_its_id() -> None:
     assert answer.json() == written
 
 
-async def test_the_least_recently_used_creative_is_dropped_first() -> None:
-    async with service(creatives_kept_max=2) as client:
-        ids = []
-        for seed in range(2):
-            written = await client.post("/v1/creatives", json=order(seed=seed))
-            ids.append(written.json()["creatives"][0]["id"])
-        await client.get(f"/v1/creatives/{ids[0]}")
-        await client.post("/v1/creatives", json=order(seed=2))
-        kept = await client.get(f"/v1/creatives/{ids[0]}")
-        dropped = await client.get(f"/v1/creatives/{ids[1]}")
-
-    assert kept.status_code == 200
-    assert dropped.status_code == 404
-    assert dropped.json()["type"] == "urn:adloom:problem:creative-not-found"
-
-
 async def test_every_size_of_every_channel_is_linked_and_drawn_in_its_pixels() -> None:
     async with service() as client:
         answer = await client.post("/v1/creatives", json=order(channels=list(channels())))

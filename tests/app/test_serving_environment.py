@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.app.service_client import order
-from tests.app.service_process import ROOT, START_SECONDS_MAX, serving
+from tests.app.service_process import ROOT, START_SECONDS_MAX, bearer_in, serving
 
 pytestmark = pytest.mark.e2e
 
@@ -56,10 +56,12 @@ def test_the_serving_extra_alone_serves_the_bundle(serving_python: Path, bundle:
         httpx.get(f"{address}/readyz", timeout=START_SECONDS_MAX).raise_for_status()
         idle_megabytes = resident_megabytes_max(process.pid)
         body = order(channels=["google_rsa", "pinterest"], candidates=8)
-        answer = httpx.post(f"{address}/v1/creatives", json=body, timeout=GENERATE_SECONDS_MAX)
+        token = bearer_in(tmp_path)
+        answer = httpx.post(f"{address}/v1/creatives", json=body, headers=token, timeout=GENERATE_SECONDS_MAX)
         answer.raise_for_status()
         for creative in answer.json()["creatives"]:
-            httpx.get(address + creative["images"][-1]["png"], timeout=START_SECONDS_MAX).raise_for_status()
+            picture = address + creative["images"][-1]["png"]
+            httpx.get(picture, headers=token, timeout=START_SECONDS_MAX).raise_for_status()
         peak_megabytes = resident_megabytes_max(process.pid)
     measured = {
         "site_packages_megabytes": installed_megabytes(serving_python),

@@ -1,0 +1,68 @@
+"""
+A process that works on batches until it is killed: `python -m tests.app.batch_process URL SECONDS_A_PRODUCT LEASE`.
+
+Says on standard output, a line each, which place of which batch it has written.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from app.batch_worker import BatchWorker, WrittenItem
+from app.settings import Settings
+from model.channel import ChannelSpec
+from model.creative import Creative
+from model.product import Product
+from model.store.tables import Database
+from model.store.write_queue import WriteQueue
+from model.tickets import CancelledError
+from tests.fakes import FakeWriter
+
+POLL_SECONDS = 0.005
+
+
+class BatchWriter(FakeWriter):
+    """Begins every call and finishes none before `gate` is set; stops as the real writer does."""
+
+    alive = True
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.begun = threading.Event()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.interactive: set[bool] = set()
+        self.started: list[str] = []
+        """SKUs, in the order in which their calls began."""
+
+    def write(  # type: ignore[override]
+        self, product: Product, spec: ChannelSpec, *, interactive: bool, cancelled: Callable[[], bool], **manner: Any
+    ) -> tuple[Creative, ...]:
+        self.started.append(product.sku)
+        self.begun.set()
+        self.interactive.add(interactive)
+        while not self.gate.wait(POLL_SECONDS):
+            if cancelled():
+                raise CancelledError
+        return super().write(product, spec, **manner)
+
+
+def tell(written: WrittenItem) -> None:
+    sys.stdout.write(f"{written.batch.id} {written.product.sku}\n")
+    sys.stdout.flush()
+
+
+def main(url: str, seconds: str, lease_seconds: str) -> None:
+    database = Database(url)
+    writes = WriteQueue(database, depth_max=256)
+    writer = BatchWriter(seconds=float(seconds))
+    worker = BatchWorker(database, writes, writer, Settings(batch_writers=2), tell, lease_seconds=float(lease_seconds))
+    worker.start()
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
