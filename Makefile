@@ -25,7 +25,7 @@ endef
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # steps print in order, and two installs into one environment would collide
-.PHONY: help demo test lint format serve bundle train evaluate bench clean
+.PHONY: help demo test lint format serve bundle train evaluate bench overhead soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -64,6 +64,12 @@ evaluate: bundle $(LAB) ## score the bundle on the held-out pairs, beside four b
 
 bench: bundle $(BENCH) ## race our engine against five others on the same weights (about half an hour)
 	$(ADLOOM) bench
+
+overhead: $(RUN) ## measure what the service costs beside bare FastAPI
+	$(ADLOOM) overhead
+
+soak: bundle $(LAB) ## ten minutes of mixed load on the engine: does its memory grow
+	$(ADLOOM) soak
 
 clean: ## delete what was generated; .venv stays
 	rm -rf .adloom out build adloom.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -37,7 +37,7 @@ from app.parts import Parts, PartsOfApp
 from app.problem import Problem, ProblemKind, invalid
 from app.schemas import ProductIn
 from app.strict_json import StrictJsonRoute
-from model.product import Product, ProductError, product_from_mapping
+from model.product import ProductError, product_from_mapping
 from model.store import batches, creatives
 from model.store.batches import BatchItem, BatchRow, NewBatch, NewItem
 from model.store.objects import ObjectMissingError
@@ -122,6 +122,7 @@ _FIND_PROBLEMS = problems(*ACCESS_PROBLEMS, ProblemKind.BATCH_NOT_FOUND, Problem
             *ACCESS_PROBLEMS,
             *ONCE_PROBLEMS,
             ProblemKind.MALFORMED_JSON,
+            ProblemKind.BODY_TOO_SLOW,
             ProblemKind.BODY_TOO_LARGE,
             ProblemKind.UNSUPPORTED_MEDIA_TYPE,
             ProblemKind.INVALID_REQUEST,

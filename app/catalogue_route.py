@@ -107,6 +107,7 @@ _BODY = {
         **problems(
             *ACCESS_PROBLEMS,
             *ONCE_PROBLEMS,
+            ProblemKind.BODY_TOO_SLOW,
             ProblemKind.BODY_TOO_LARGE,
             ProblemKind.UNSUPPORTED_MEDIA_TYPE,
             ProblemKind.INVALID_REQUEST,

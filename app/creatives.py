@@ -87,6 +87,7 @@ StreamQuery = Annotated[
             *ACCESS_PROBLEMS,
             *ONCE_PROBLEMS,
             ProblemKind.MALFORMED_JSON,
+            ProblemKind.BODY_TOO_SLOW,
             ProblemKind.BODY_TOO_LARGE,
             ProblemKind.UNSUPPORTED_MEDIA_TYPE,
             ProblemKind.INVALID_REQUEST,

@@ -97,6 +97,7 @@ FeedbackId = Annotated[
             *ACCESS_PROBLEMS,
             *ONCE_PROBLEMS,
             ProblemKind.MALFORMED_JSON,
+            ProblemKind.BODY_TOO_SLOW,
             ProblemKind.BODY_TOO_LARGE,
             ProblemKind.UNSUPPORTED_MEDIA_TYPE,
             ProblemKind.INVALID_REQUEST,

@@ -130,6 +130,7 @@ _INFER: dict[str, Any] = {
             *ONCE_PROBLEMS,
             ProblemKind.MODEL_NOT_FOUND,
             ProblemKind.MALFORMED_JSON,
+            ProblemKind.BODY_TOO_SLOW,
             ProblemKind.BODY_TOO_LARGE,
             ProblemKind.UNSUPPORTED_MEDIA_TYPE,
             ProblemKind.INVALID_REQUEST,

@@ -158,6 +158,7 @@ _EXAMPLE_DETAILS = {
     ProblemKind.CONFLICT: "The batch is done already.",
     ProblemKind.MALFORMED_JSON: "Line 1, column 12: Expecting ',' delimiter.",
     ProblemKind.CREATIVE_NOT_FOUND: "Send the request that wrote it again.",
+    ProblemKind.BODY_TOO_SLOW: "Send the whole body within 60 s, or in smaller parts.",
     ProblemKind.BODY_TOO_LARGE: "Send at most 262,144 bytes: shorten the description or send fewer attributes.",
     ProblemKind.UNSUPPORTED_MEDIA_TYPE: "Send uncompressed JSON with the header Content-Type: application/json.",
     ProblemKind.INVALID_REQUEST: "1 value does not fit: see errors, correct them and send the request again.",

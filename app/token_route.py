@@ -132,6 +132,7 @@ _WRONG_CLIENT = "The client id or its secret is wrong, or the client is revoked.
         400: _error_response("invalid_request", ProblemKind.BAD_REQUEST, "Send the form field grant_type."),
         401: _error_response("invalid_client", ProblemKind.UNAUTHENTICATED, _WRONG_CLIENT),
         404: {"description": "Tokens come from an OpenID provider.", "content": {MEDIA_TYPE: _PROBLEM}},
+        408: {"description": ProblemKind.BODY_TOO_SLOW.title, "content": {MEDIA_TYPE: _PROBLEM}},
         413: _error_response(
             "invalid_request", ProblemKind.BODY_TOO_LARGE, f"Send at most {FORM_BYTES_MAX:,} bytes.", or_problem=True
         ),

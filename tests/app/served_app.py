@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from fastapi import FastAPI
 
 from app.parts import Parts
-from app.serve import new_server
+from app.serve import listen, new_server
 from tests.real_parts import wait_until
 
 STOP_SECONDS_MAX = 30.0
@@ -20,7 +19,7 @@ STOP_SECONDS_MAX = 30.0
 def served(app: FastAPI) -> Iterator[tuple[str, int]]:
     """Where it listens; at the end the server has stopped in order."""
     parts: Parts = app.state.parts
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with listen("127.0.0.1", 0) as listener:
         server = new_server(app, parts.settings)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

@@ -135,6 +135,14 @@ def test_a_token_request_that_comes_byte_by_byte_is_408_too(service: Served) -> 
     assert problem_in(received) == (408, "body-too-slow")
 
 
+def test_every_operation_with_a_body_says_that_it_waits_no_longer(service: Served) -> None:
+    document = httpx.get(f"http://{service.place[0]}:{service.place[1]}/openapi.json").json()
+    with_body = [each for path in document["paths"].values() for each in path.values() if "requestBody" in each]
+
+    assert len(with_body) >= 7
+    assert [each["operationId"] for each in with_body if "408" not in each["responses"]] == []
+
+
 def test_a_body_in_two_pieces_with_a_short_pause_is_taken(service: Served) -> None:
     body = json.dumps(order()).encode()
     with service.connection() as connection:
@@ -144,6 +152,19 @@ def test_a_body_in_two_pieces_with_a_short_pause_is_taken(service: Served) -> No
         received = read_all(connection)
 
     assert received.startswith(b"HTTP/1.1 200 ")
+
+
+def test_an_answer_on_a_kept_connection_does_not_wait_for_an_acknowledgement_of_its_first_packet(
+    service: Served,
+) -> None:
+    took_seconds = []
+    with httpx.Client(base_url=f"http://{service.place[0]}:{service.place[1]}") as client:
+        for _ in range(20):
+            began_seconds = time.monotonic()
+            client.get("/version")
+            took_seconds.append(time.monotonic() - began_seconds)
+
+    assert sorted(took_seconds)[5] < 0.03  # a delayed acknowledgement takes 0.04 s
 
 
 def test_fifty_slow_bodies_at_once_keep_nobody_waiting(service: Served) -> None:
@@ -208,36 +229,43 @@ def test_a_chunked_body_without_end_is_413_soon_after_the_bound(service: Served)
 
 
 @pytest.mark.parametrize(
-    "lines",
+    "line",
     [
-        ["Content-Length: 5", "Content-Length: 6"],
-        ["Content-Length: -1"],
-        ["Content-Length: 0x10"],
-        ["Content-Length: 5, 6"],
-        ["Content-Length: " + "9" * 5_000],
-        ["Transfer-Encoding: gzip"],
-        ["Transfer-Encoding: chunked, gzip"],
-        ["X-Request-ID: a\rSet-Cookie: hunter2"],
-        ["X-Request-ID: a\nSet-Cookie: hunter2=1\nContent-Length: 0"],
-        ["X-Request-ID: a\0hunter2"],
-        ["X Request ID: hunter2"],
-        [" folded: hunter2"],
-        ["X-Long: " + "h" * 100_000],
+        "Content-Length: 5\r\nContent-Length: 6",
+        "Content-Length: -1",
+        "Content-Length: 0x10",
+        "Content-Length: 5, 6",
+        "Content-Length: " + "9" * 5_000,
+        "Transfer-Encoding: gzip",
+        "Transfer-Encoding: chunked, gzip",
+        "X-Request-ID: a\rSet-Cookie: hunter2",
+        "X-Request-ID: a\0hunter2",
+        "X Request ID: hunter2",
     ],
-    ids=lambda lines: lines[0][:30].encode("unicode_escape").decode(),
+    ids=lambda line: line[:30].encode("unicode_escape").decode(),
 )
-def test_a_head_that_can_be_read_in_two_ways_is_refused_and_gives_nothing_back(
-    service: Served, lines: list[str]
-) -> None:
+def test_a_head_that_can_be_read_in_two_ways_is_400_and_gives_nothing_back(service: Served, line: str) -> None:
     with service.connection() as connection:
-        connection.sendall(service.head(*lines, path="/version", method="GET"))
+        connection.sendall(service.head(line, path="/version", method="GET"))
         connection.shutdown(socket.SHUT_WR)
         received = read_all(connection)
 
-    status = int(received.split()[1]) if received else 400
-    assert status in {400, 413} or b"set-cookie" not in received.lower()
+    assert problem_in(received) == (400, "bad-request")
+    assert b"application/problem+json" in received
+    assert b"connection: close" in received.lower()
     assert b"hunter2" not in received
-    assert b"Traceback" not in received
+
+
+@pytest.mark.parametrize(
+    "line", ["X-Request-ID: a\nSet-Cookie: hunter2=1", "X-Request-ID: a\r\n Set-Cookie: hunter2=1"]
+)
+def test_a_line_end_in_a_request_id_brings_nothing_into_the_answer(service: Served, line: str) -> None:
+    with service.connection() as connection:
+        connection.sendall(service.head(line, "Connection: close", path="/version", method="GET"))
+        received = read_all(connection)
+
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert b"hunter2" not in received
 
 
 def test_length_and_chunks_together_do_not_smuggle_a_second_request(service: Served) -> None:

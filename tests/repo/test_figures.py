@@ -152,3 +152,14 @@ def test_the_page_about_training_says_how_well_the_ranking_ranks():
 
     assert f"for {100 * accuracy['learnt']['mean']:.0f} % of {accuracy['preferences']} preferences" in page
     assert f"do so for {100 * accuracy['novelty alone']['mean']:.0f} %" in page
+
+
+def test_the_page_about_training_says_what_the_run_of_preferences_reached():
+    page = (ROOT / "architecture/training.md").read_text(encoding="utf-8")
+    steps = json.loads((ROOT / "model/data/adapter/run.json").read_text(encoding="utf-8"))["metrics"]
+    first = next(step for step in steps if "preference_accuracy" in step)
+    last = next(step for step in reversed(steps) if "preference_validation_accuracy" in step)
+
+    assert f"`preference_validation_accuracy` {last['preference_validation_accuracy']}" in page
+    assert f"mean margin {last['preference_validation_margin']:.2f} nats" in page
+    assert f"{8 * first['preference_accuracy']:.0f} of 8 in its first step" in page
