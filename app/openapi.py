@@ -24,7 +24,8 @@ Adloom writes ad creatives from a product's own words, within the limits of the 
 * What a client makes, other clients do not find.
 * Every answer carries an `X-Request-ID`: the one you sent, or a new one where it was not 1 to 64 of `A-Za-z0-9._-`.
 * Every error is a problem document (RFC 9457, `application/problem+json`) with a stable `type`.
-* Bodies are JSON in UTF-8 without duplicate keys, NaN or half surrogate pairs.
+* Bodies are JSON in UTF-8 without duplicate keys, NaN or half surrogate pairs; catalogues are read as files are, row by
+  row, and what no row should hold is reported or cleaned away.
 """
 
 TAGS = [

@@ -7,7 +7,7 @@ Knows nothing of text or ads: token ids in, logits of every position out.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from model.decoder import Decoder
-from model.sampling import Sampling
 from model.tickets import Slot, Span, Vocabulary
 
 Floats = npt.NDArray[np.float32]
@@ -170,15 +169,10 @@ class GreedyEngine:
         prompt: Sequence[int],
         slots: Sequence[Slot],
         *,
-        rows: int,
-        seed: int,
-        sampling: Sampling,
-        first_row: int = 0,
         bias: Floats | None = None,
-        cancelled: Callable[[], bool] = lambda: False,
+        **_drawing: Any,
     ) -> list[list[Span]]:
-        """As Engine.generate; of its arguments, those about drawing do nothing here."""
-        del rows, seed, sampling, first_row, cancelled
+        """As Engine.generate; its arguments about drawing and waiting do nothing here."""
         trace = Trace(bias)
         place = len(self.traces)
         self._reader.begin(self._foreseen[place].ids() if place < len(self._foreseen) else ())
