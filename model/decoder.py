@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import mmap
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -147,9 +148,14 @@ def _untouched(shape: tuple[int, ...]) -> Floats:
     return np.frombuffer(pages, np.float32).reshape(shape)
 
 
+def _cores() -> int:
+    """Cores that this process may use. Left to itself the library pins threads to cores: a tenth slower for one row."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _open_session(path: Path, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads  # 0: one a physical core
+    options.intra_op_num_threads = threads or _cores()
     options.log_severity_level = 3
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

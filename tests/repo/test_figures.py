@@ -55,7 +55,7 @@ def test_the_ads_that_make_sense_are_those_marked_on_the_reading_sheet():
     assert f"{len(marks)} of the ads were also read by hand: {sum(marks):.0f} make sense" in README
 
 
-@pytest.mark.parametrize("rows", ["1", "4", "16"])
+@pytest.mark.parametrize("rows", ["1", "4", "16", "32"])
 def test_the_speeds_are_those_that_the_benchmark_wrote(rows):
     report = measured("bench.json")
     figures = report["rows"][rows]
@@ -163,3 +163,37 @@ def test_the_page_about_training_says_what_the_run_of_preferences_reached():
     assert f"`preference_validation_accuracy` {last['preference_validation_accuracy']}" in page
     assert f"mean margin {last['preference_validation_margin']:.2f} nats" in page
     assert f"{8 * first['preference_accuracy']:.0f} of 8 in its first step" in page
+
+
+def test_the_page_about_speed_has_every_ratio_of_the_race():
+    page, report = (ROOT / "architecture/speed.md").read_text(encoding="utf-8"), measured("bench.json")
+    for rows, peers in report["ratios"].items():
+        for peer, ratio in peers.items():
+            figures = " | ".join(f"{ratio[name]:.2f}" for name in ("min", "median", "max"))
+            assert f"| {rows} | {report['engines'][peer]['title']} | {figures} |" in page
+
+    assert f"{report['rounds']} rounds in turns" in page
+
+
+def test_the_page_about_speed_has_every_step_and_the_growth_of_the_soak():
+    page, soak = (ROOT / "architecture/speed.md").read_text(encoding="utf-8"), measured("soak.json")
+    first = next(iter(measured("steps.json")["bundles"].values()))
+    for sizes in first.values():
+        for size, times in sizes.items():
+            fastest = times["milliseconds_min"]
+            assert f"| {size} | {fastest:.1f} | {1e3 * int(size) / fastest:.0f} |" in page
+
+    assert f"{soak['growth_mib']:+.1f} MiB from the first half to the second" in page
+    assert f"{soak['peak_mib']:.0f} MiB at most" in page
+    assert soak["seconds"] >= 600
+
+
+def test_the_page_about_speed_has_what_the_service_costs():
+    page, report = (ROOT / "architecture/speed.md").read_text(encoding="utf-8"), measured("overhead.json")
+    for servers in report["connections"].values():
+        rates = [f"{servers[name]['requests_per_second']:.0f}" for name in ("service", "bare")]
+        times = [
+            f"{1e3 * servers[name]['p50_seconds']:.1f} / {1e3 * servers[name]['p99_seconds']:.1f}"
+            for name in ("service", "bare")
+        ]
+        assert f"| {' | '.join(rates + times)} |" in page
