@@ -25,7 +25,7 @@ endef
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # steps print in order, and two installs into one environment would collide
-.PHONY: help demo test lint format serve bundle train evaluate bench overhead soak clean
+.PHONY: help demo test proof lint format serve bundle train evaluate bench overhead soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -33,10 +33,14 @@ help: ## list the targets
 demo: bundle ## set everything up, write creatives for 12 products, open the service
 	$(call step,write creatives and answer one request,$(ADLOOM) demo)
 
-# The last line printed is pytest's own: no timing after it. -m "" runs slow and e2e tests too.
+# The last line printed is pytest's own: no timing after it. Slow and e2e tests run too.
 test: lint bundle ## set up, lint and run every test; ends with what was skipped, and why
 	@printf '==> run the tests\n'
-	@.venv/bin/pytest -m ""
+	@.venv/bin/pytest -m "not proof"
+
+proof: lint bundle ## the tests that take minutes: faults under load, 5,000 made-up requests
+	@printf '==> run the proofs\n'
+	@.venv/bin/pytest -m proof
 
 lint: $(DEV) ## ruff, mypy, import contracts, workflow audit
 	$(call step,ruff check,.venv/bin/ruff check .)

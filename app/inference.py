@@ -308,11 +308,17 @@ async def _write_all(parts: Parts, caller: Caller, request: Request, asked: Sequ
     As many at once as the studio has writers: more would only fill the queue that others wait in. The deadline is
     that of one request.
     """
-    places = asyncio.Semaphore(parts.settings.writers)
+    places, failed = asyncio.Semaphore(parts.settings.writers), asyncio.Event()
 
     async def write(commission: Commission) -> Creative:
         async with places:
-            (creative,) = await write_and_keep(parts, caller, request, commission, 1)
+            if failed.is_set():  # the place was freed by the failure, before anybody could cancel this
+                raise asyncio.CancelledError
+            try:
+                (creative,) = await write_and_keep(parts, caller, request, commission, 1)
+            except BaseException:
+                failed.set()
+                raise
             return creative
 
     tasks = [asyncio.ensure_future(write(commission)) for commission in asked]

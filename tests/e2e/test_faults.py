@@ -1,7 +1,7 @@
 """
 What breaks under a running service, and what is left of what it acknowledged: counted before and after each fault.
 
-Real processes, a real PostgreSQL, Redis and disk: `pytest -m e2e -s tests/e2e/test_faults.py`.
+Real processes, a real PostgreSQL, Redis and disk: `pytest -m proof -s tests/e2e/test_faults.py`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.e2e.faults.load import Load, say, under_load
 from tests.e2e.faults.running import GRACE_SECONDS, Service, Stores, new_stores, running
 from tests.real_parts import postgres_server, redis_server, wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.proof
 
 SOME = 60
 """Enough of a thing to say that it goes on."""

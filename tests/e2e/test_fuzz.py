@@ -1,7 +1,7 @@
 """
 Thousands of requests made from the OpenAPI document, right ones and wrong ones, against the service behind its server.
 
-Run with `PYTHONHASHSEED=0 pytest -m slow -s tests/e2e/test_fuzz.py`: then the cases are the same in every run, and
+Run with `PYTHONHASHSEED=0 pytest -m proof -s tests/e2e/test_fuzz.py`: then the cases are the same in every run, and
 without the variable nearly so (schemathesis goes through sets of names).
 """
 
@@ -35,7 +35,7 @@ from tests.app.served_app import served
 from tests.app.service_client import ServiceWriter, add_client, bearer, embedded, order
 from tests.e2e.faults.load import say
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = pytest.mark.proof
 
 CASES_MIN = 5_000
 ANSWER_SECONDS_MAX = 30.0

@@ -45,8 +45,12 @@ def test_the_workflow_runs_make_lint_test():
     assert [re.match(r"make [a-z ]+[a-z]", command)[0] for command in commands] == ["make lint test"]
 
 
-def test_the_gate_runs_make_test_and_make_test_runs_lint():
-    assert read(".ci/run").splitlines()[-1].startswith("exec make test ")
+def test_the_gate_runs_make_test_and_then_the_proofs_and_make_test_runs_lint():
+    first, last = read(".ci/run").splitlines()[-2:]
+
+    assert first.startswith("make test ")
+    assert last.startswith("exec make proof ")
+    assert "set -euo pipefail" in read(".ci/run")
     assert "lint" in make_targets()["test"]
 
 
