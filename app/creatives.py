@@ -24,9 +24,9 @@ from app.openapi import (
     ACCESS_PROBLEMS,
     CREATIVE_EXAMPLE,
     CREATIVES_EXAMPLE,
-    ONCE_PROBLEMS,
     REQUEST_EXAMPLES,
     STREAM_RESPONSE,
+    WRITING_PROBLEMS,
     problems,
 )
 from app.parts import Parts, PartsOfApp
@@ -84,17 +84,7 @@ StreamQuery = Annotated[
             }
         },
         **problems(
-            *ACCESS_PROBLEMS,
-            *ONCE_PROBLEMS,
-            ProblemKind.MALFORMED_JSON,
-            ProblemKind.BODY_TOO_SLOW,
-            ProblemKind.BODY_TOO_LARGE,
-            ProblemKind.UNSUPPORTED_MEDIA_TYPE,
-            ProblemKind.INVALID_REQUEST,
-            ProblemKind.GENERATION_FAILED,
-            ProblemKind.OVERLOADED,
-            ProblemKind.NOT_READY,
-            ProblemKind.DEADLINE_EXCEEDED,
+            *WRITING_PROBLEMS,
         ),
     },
     dependencies=[TAKES_KEY],

@@ -22,7 +22,7 @@ from app.idempotency import TAKES_KEY, once
 from app.identity import CREATIVES_WRITE, Caller, identify
 from app.inference_examples import INFER_REQUEST_EXAMPLES, INFER_RESPONSE_EXAMPLE
 from app.keeping import write_and_keep
-from app.openapi import ACCESS_PROBLEMS, ONCE_PROBLEMS, problems
+from app.openapi import WRITING_PROBLEMS, problems
 from app.parts import Parts, PartsOfApp
 from app.problem import MEDIA_TYPE, Problem, ProblemKind
 from app.strict_json import StrictJsonRoute
@@ -126,18 +126,8 @@ _INFER: dict[str, Any] = {
     "responses": {
         200: {"content": {"application/json": {"example": INFER_RESPONSE_EXAMPLE}}},
         **problems(
-            *ACCESS_PROBLEMS,
-            *ONCE_PROBLEMS,
+            *WRITING_PROBLEMS,
             ProblemKind.MODEL_NOT_FOUND,
-            ProblemKind.MALFORMED_JSON,
-            ProblemKind.BODY_TOO_SLOW,
-            ProblemKind.BODY_TOO_LARGE,
-            ProblemKind.UNSUPPORTED_MEDIA_TYPE,
-            ProblemKind.INVALID_REQUEST,
-            ProblemKind.GENERATION_FAILED,
-            ProblemKind.OVERLOADED,
-            ProblemKind.NOT_READY,
-            ProblemKind.DEADLINE_EXCEEDED,
         ),
     },
     "openapi_extra": {"requestBody": {"content": {"application/json": {"examples": INFER_REQUEST_EXAMPLES}}}},

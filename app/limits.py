@@ -79,14 +79,12 @@ class Limits:
         *,
         default: str,
         operations: Mapping[str, str] = MappingProxyType({}),
-        on_refused: Callable[[str], None] = lambda _operation: None,
     ) -> None:
-        """`on_refused` is told the operation of every 429. Raises ValueError for a limit or address nobody can read."""
+        """Raises ValueError for a limit or address nobody can read."""
         self._default = default
         self._operations = {**OPERATION_LIMITS, **operations}
         for text in (default, *self._operations.values()):
             check_limit(text)
-        self._on_refused = on_refused
         self._limiter = _limiter(url)
         self._storage = cast("request_counts.Counts", self._limiter.limiter.storage)
         is_shared = isinstance(self._storage, request_counts.SharedCounts)
@@ -98,13 +96,8 @@ class Limits:
         text = self._text(operation, own)
         counted = self._counted.get((operation, text)) or self._limited(operation, text)
         if self._threads is None:
-            standing = self._standing(counted, key)
-        else:
-            loop = asyncio.get_running_loop()
-            standing = await loop.run_in_executor(self._threads, self._standing, counted, key)
-        if not standing.is_allowed:
-            self._on_refused(operation)
-        return standing
+            return self._standing(counted, key)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._standing, counted, key)
 
     async def require(self, operation: str, key: str, own: Mapping[str, str] = MappingProxyType({})) -> Standing:
         """As `charge`; raises a 429 Problem past the limit."""

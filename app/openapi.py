@@ -144,6 +144,20 @@ ACCESS_PROBLEMS = (
 """Of every route that needs a token."""
 ONCE_PROBLEMS = (ProblemKind.KEY_REUSED, ProblemKind.KEY_BUSY)
 """Of every route that takes an Idempotency-Key."""
+WRITING_PROBLEMS = (
+    *ACCESS_PROBLEMS,
+    *ONCE_PROBLEMS,
+    ProblemKind.MALFORMED_JSON,
+    ProblemKind.BODY_TOO_SLOW,
+    ProblemKind.BODY_TOO_LARGE,
+    ProblemKind.UNSUPPORTED_MEDIA_TYPE,
+    ProblemKind.INVALID_REQUEST,
+    ProblemKind.GENERATION_FAILED,
+    ProblemKind.OVERLOADED,
+    ProblemKind.NOT_READY,
+    ProblemKind.DEADLINE_EXCEEDED,
+)
+"""Of every route that has ads written while its client waits."""
 
 _EXAMPLE_DETAILS = {
     ProblemKind.UNAUTHENTICATED: "Send a token: Authorization: Bearer ...; POST /v1/token gives one.",

@@ -166,15 +166,6 @@ async def test_who_answers_for_a_route_that_is_open_is_the_address_ipv6_by_its_n
     assert [await status(host) for host in ("2001:db8:0:1::", "192.0.2.2", "")] == [200, 200, 200]
 
 
-async def test_every_refusal_is_told_by_its_operation() -> None:
-    refused: list[str] = []
-    limits = Limits("memory://", default="1/minute", on_refused=refused.append)
-    for operation in ("read", "read", "write", "read"):
-        await limits.charge(operation, "client shop")
-
-    assert refused == ["read", "read"]
-
-
 async def test_looking_does_not_count() -> None:
     limits = Limits("memory://", default="1/minute")
     looks = [limits.look("read", "shop").is_allowed for _ in range(3)]
