@@ -154,6 +154,7 @@ batches = Table(
     Column("updated_at", UtcTime, nullable=False),
     Column("lease_owner", sa.Text),
     Column("lease_until", UtcTime),
+    Column("started_at", UtcTime),
     sa.Index(None, "state", "created_at"),
     sa.Index(None, "client", "created_at"),
 )
@@ -168,6 +169,7 @@ batch_items = Table(
     Column("creatives", JSON, nullable=False),
     Column("error", sa.Text, nullable=False),
     Column("updated_at", UtcTime, nullable=False),
+    Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Index(None, "batch_id", "state", "place"),
 )
 
@@ -195,6 +197,80 @@ idempotency = Table(
     Column("answer", sa.Text, nullable=False),
     Column("created_at", UtcTime, nullable=False),
     sa.Index(None, "created_at"),
+)
+
+# One line an attempt: what a source gave, and what became of it.
+ingests = Table(
+    "ingests",
+    metadata,
+    Column("id", sa.Text, primary_key=True),
+    Column("source", sa.Text, nullable=False),
+    Column("client", sa.Text, nullable=False),
+    Column("state", sa.Text, nullable=False),
+    Column("digest", sa.Text, nullable=False),
+    Column("rows", sa.Integer, nullable=False),
+    Column("accepted", sa.Integer, nullable=False),
+    Column("rejected", sa.Integer, nullable=False),
+    Column("merged", sa.Integer, nullable=False),
+    Column("why", sa.Text, nullable=False),
+    Column("quality_key", sa.Text, nullable=False),
+    Column("started_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime, nullable=False),
+    sa.Index(None, "source", "ended_at"),
+)
+
+source_cursors = Table(
+    "source_cursors",
+    metadata,
+    Column("source", sa.Text, primary_key=True),
+    Column("cursor", JSON, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+)
+
+drift_reports = Table(
+    "drift_reports",
+    metadata,
+    Column("id", sa.Text, primary_key=True),
+    Column("task", sa.Text, nullable=False),
+    Column("mode", sa.Text, nullable=False),
+    Column("window_start", UtcTime, nullable=False),
+    Column("window_end", UtcTime, nullable=False),
+    Column("rows", sa.Integer, nullable=False),
+    Column("reference", sa.Text, nullable=False),
+    Column("verdict", sa.Text, nullable=False),
+    Column("why", sa.Text, nullable=False),
+    Column("share", sa.Float, nullable=False),
+    Column("hurts", sa.Boolean(create_constraint=False), nullable=False),
+    Column("columns", JSON, nullable=False),
+    Column("report_key", sa.Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    sa.Index(None, "task", "mode", "window_end"),
+)
+
+_OPEN_RETRAIN = sa.text("state IN ('waiting', 'running')")
+retrains = Table(
+    "retrains",
+    metadata,
+    Column("id", sa.Text, primary_key=True),
+    Column("task", sa.Text, nullable=False),
+    Column("trigger", sa.Text, nullable=False),
+    Column("cause", JSON, nullable=False),
+    Column("asked_by", sa.Text, nullable=False),
+    Column("state", sa.Text, nullable=False),
+    Column("why", sa.Text, nullable=False),
+    Column("dataset_digest", sa.Text, nullable=False),
+    Column("run_id", sa.Text, nullable=False),
+    Column("bundle_digest", sa.Text, nullable=False),
+    Column("version", sa.Text, nullable=False),
+    Column("before", JSON),
+    Column("after", JSON),
+    Column("helped", sa.Boolean(create_constraint=False)),
+    Column("created_at", UtcTime, nullable=False),
+    Column("started_at", UtcTime),
+    Column("ended_at", UtcTime),
+    sa.Index(None, "task", "created_at"),
+    # One retrain of a task at a time, whoever asks.
+    sa.Index("uq_retrains_open", "task", unique=True, sqlite_where=_OPEN_RETRAIN, postgresql_where=_OPEN_RETRAIN),
 )
 
 
