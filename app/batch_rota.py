@@ -6,7 +6,7 @@ Knows no database and no thread; the worker calls it under its own lock.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 
 from model.store.batches import BatchItem, BatchRow
@@ -22,7 +22,6 @@ class Held:
         self._ready: deque[BatchItem] = deque()
         self._in_hand: set[int] = set()
         """Places that threads are writing."""
-        self._failures: Counter[int] = Counter()
         self._is_fetching = False
         self._settled: set[int] = set()
         """Places finished since the fetch began: what it found may be older."""
@@ -65,11 +64,6 @@ class Held:
             self._settled.add(item.place)
         if not self._in_hand:
             self._is_drained = False  # look once more: what was in hand may have come back, or all is done
-
-    def failed(self, item: BatchItem) -> int:
-        """How often it has failed by now."""
-        self._failures[item.place] += 1
-        return self._failures[item.place]
 
 
 class Rota:

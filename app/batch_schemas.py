@@ -77,6 +77,7 @@ class BatchOut(BatchMadeOut):
     progress: float = Field(ge=0, le=1, description="Share of the products that nothing more is done for.")
     snapshot: str = Field(description="Digest of the catalogue it was made from; empty for products sent inline.")
     created_at: datetime
+    started_at: datetime | None = Field(description="When it was first worked on; null while it waits for that.")
     finished_at: datetime | None
     estimated_seconds_left: float | None = Field(description="By the pace so far; null where there is none to judge.")
 

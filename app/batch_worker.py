@@ -40,16 +40,20 @@ HELD_MAX = 64
 """Batches that one process works on in turns; more of them wait in the database."""
 FETCHED = 16
 """Items of a batch read ahead."""
-ATTEMPTS = 2
+ATTEMPTS = 3
 """
-Of one product. The writer is deterministic, so what failed by itself fails again: the second try is for what the
-first one only witnessed, an engine that broke under another request.
+Of one product, over all processes that tried. The writer is deterministic, so what failed by itself fails again: the
+others are for what an attempt only witnessed, an engine that broke under another request or a process that was killed.
 """
 BACKOFF_SECONDS = (0.1, 5.0)
 """First and longest wait for a database that is away."""
 JOIN_SECONDS_MAX = 10.0
 """How long `close` waits: the writer stops at its next token."""
 FAILED = "The writer failed on this product: change it, or choose another seed, and send it again."
+FATAL = (
+    f"The process that wrote this product ended before it was done, {ATTEMPTS} times: change the product, or report "
+    "the batch and the place."
+)
 
 log = logging.getLogger("adloom.batches")
 
@@ -272,6 +276,10 @@ class BatchWorker:
     def _settle(self, held: Held, item: BatchItem) -> bool:
         """Whether the item needs no more work here."""
         started_seconds = time.perf_counter()
+        attempts = self._taken_up(held, item)
+        if not 0 < attempts <= ATTEMPTS:
+            # None: it was finished or cancelled meanwhile. Too many: each of them ended without a word.
+            return attempts == 0 or self._stored(self._finish(held, item, "failed", (), FATAL))
         try:
             product = product_from_dict(item.product)
             written = self._written(held, product)
@@ -279,12 +287,13 @@ class BatchWorker:
             if self._store(held, item, product, written):
                 self._tell(WrittenItem(held.row, product, written, took_seconds))
         except CancelledError:
+            self._put_back(held, item)
             return False
         except StoreError:
             raise
         except Exception:  # of the writer, or of the database over data that it does not take
             log.exception("a product failed", extra={"fields": {"batch_id": held.row.id, "place": item.place}})
-            return self._fail(held, item)
+            return self._fail(held, item, attempts)
         return True
 
     def _written(self, held: Held, product: Product) -> tuple[Creative, ...]:
@@ -308,12 +317,24 @@ class BatchWorker:
     def _is_stopped(self, held: Held) -> bool:
         return self._closing.is_set() or not held.is_ours
 
-    def _fail(self, held: Held, item: BatchItem) -> bool:
+    def _taken_up(self, held: Held, item: BatchItem) -> int:
+        """How many attempts there have been with this one, once the database has it. Raises StoreError."""
+        return self._writes.submit(lambda connection: batches.take_up(connection, held.row.id, item.place)).result()
+
+    def _put_back(self, held: Held, item: BatchItem) -> None:
+        """Where the database is away, an attempt that was none counts: there are others."""
+        try:
+            self._writes.submit(lambda connection: batches.put_back(connection, held.row.id, item.place)).result()
+        except StoreError as error:
+            log.warning("an attempt counts that was none", extra={"fields": {"reason": str(error)}})
+
+    def _fail(self, held: Held, item: BatchItem, attempts: int) -> bool:
         """Try again where that may help, else keep the failure. An engine that is down is nobody's product's fault."""
         if not self._writer.alive:
+            self._put_back(held, item)
             self._closing.wait(BACKOFF_SECONDS[1])
             return False
-        if held.failed(item) < ATTEMPTS:
+        if attempts < ATTEMPTS:
             return False
         finish = self._finish(held, item, "failed", (), FAILED)
         self._stored(finish)

@@ -80,6 +80,7 @@ BATCH_EXAMPLE = {  # one that is done: FastAPI leaves nulls out of examples
     "progress": 1.0,
     "snapshot": "",
     "created_at": "2026-01-15T09:30:00Z",
+    "started_at": "2026-01-15T09:30:01Z",
     "finished_at": "2026-01-15T09:30:05Z",
     "estimated_seconds_left": 0.0,
 }
@@ -316,17 +317,18 @@ def batch_out(row: BatchRow, now: datetime) -> BatchOut:
         progress=1.0 if not is_open else round((row.products - left) / row.products, 4),
         snapshot="" if row.source == INLINE else row.source,
         created_at=row.created_at,
+        started_at=row.started_at,
         finished_at=None if is_open else row.updated_at,
         estimated_seconds_left=_seconds_left(row, left, now) if is_open else 0.0,
     )
 
 
 def _seconds_left(row: BatchRow, left: int, now: datetime) -> float | None:
-    """By the mean pace since the batch was made, waiting for others included; None before the first product."""
+    """By the mean pace since it was first worked on, waiting for others included; None before the first product."""
     finished = row.products - left - int(row.settings.get("refused", 0))
     if finished <= 0:
         return None
-    pace_seconds = (row.updated_at - row.created_at).total_seconds() / finished
+    pace_seconds = (row.updated_at - (row.started_at or row.created_at)).total_seconds() / finished
     return round(max(0.0, pace_seconds * left - (now - row.updated_at).total_seconds()), 1)
 
 

@@ -6,6 +6,7 @@ Reads the form off the Content-Type and hands the bytes to model/catalogue.py; d
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import tempfile
@@ -25,7 +26,7 @@ from app.identity import CATALOGUE_WRITE, Caller, identify
 from app.openapi import ACCESS_PROBLEMS, ONCE_PROBLEMS, problems
 from app.parts import Parts, PartsOfApp
 from app.problem import Problem, ProblemKind, invalid
-from app.strict_json import StrictJsonRoute
+from app.strict_json import StrictJsonRoute, loads
 from model.catalogue import Catalogue, CatalogueError, RowError, read_catalogue
 from model.rows import SAMPLE_BYTES
 from model.store import snapshots
@@ -107,6 +108,7 @@ _BODY = {
         **problems(
             *ACCESS_PROBLEMS,
             *ONCE_PROBLEMS,
+            ProblemKind.MALFORMED_JSON,
             ProblemKind.BODY_TOO_SLOW,
             ProblemKind.BODY_TOO_LARGE,
             ProblemKind.UNSUPPORTED_MEDIA_TYPE,
@@ -186,7 +188,9 @@ def _suffix(request: Request) -> str:
 
 
 def _read(body: bytes, suffix: str) -> Catalogue:
-    """Through a file, because the catalogue is read from one. Raises a 422 Problem without its path."""
+    """Through a file, because the catalogue is read from one. Raises a 400 or 422 Problem without its path."""
+    if suffix == ".json":
+        loads(body.removeprefix(codecs.BOM_UTF8))  # as strictly as every other body; a file may be laxer
     if body[:SAMPLE_BYTES].decode("utf-8-sig", "replace").lstrip().startswith(YAML_STARTS):
         raise invalid("The catalogue is YAML: send it as CSV, JSON or JSON Lines.", pointer="")
     with tempfile.TemporaryDirectory(prefix="adloom-catalogue-") as folder:

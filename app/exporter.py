@@ -28,7 +28,6 @@ from app.exporter_sources import READ_METRICS, Read, Reading, SourceError, all_s
 from app.metrics import Declared
 from app.request_log import configure_logging
 from app.settings import Settings
-from model.store.objects import ObjectStore
 from model.store.tables import Database, StoreError
 
 EXAMPLE = """\
@@ -36,8 +35,7 @@ example:
   adloom-exporter --port 9109 --service http://localhost:8000
   curl -sS localhost:9109/metrics | grep '^adloom_'
 
-Database and object store are those of the service: ADLOOM_DATABASE_URL, ADLOOM_OBJECTS_URL. Stop it with Ctrl-C or
-SIGTERM.
+The database is the service's: ADLOOM_DATABASE_URL. Stop it with Ctrl-C or SIGTERM.
 """
 STALE_INTERVALS = 3
 """
@@ -153,13 +151,13 @@ def _main(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         settings = Settings()
-        stores = Database(settings.database_url), ObjectStore(settings.objects_url)
+        database = Database(settings.database_url)
     except ValidationError as error:
         names = ", ".join(f"ADLOOM_{str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors())
         return _fail(names, EXIT_USAGE)
     except ValueError as error:
-        return _fail(f"ADLOOM_DATABASE_URL or ADLOOM_OBJECTS_URL: {error}", EXIT_USAGE)
-    sources = all_sources(*stores, arguments.ledger, (arguments.service or "").rstrip("/"))
+        return _fail(f"ADLOOM_DATABASE_URL: {error}", EXIT_USAGE)
+    sources = all_sources(database, arguments.ledger, (arguments.service or "").rstrip("/"))
     watched = [Watched(name, read, arguments.interval_seconds) for name, read in sources.items()]
     return _publish(watched, arguments.host, arguments.port)
 

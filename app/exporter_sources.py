@@ -1,6 +1,6 @@
 """
-Where the exporter looks: the catalogue and batches in the database, the promotion ledger, a service's /version, and
-what drift reports and retrains leave in the object store.
+Where the exporter looks: catalogue, batches, drift reports and retrains in the database, the promotion ledger, and a
+service's /version.
 
 Knows no Prometheus and no intervals; each source reads once and raises where it cannot.
 """
@@ -10,20 +10,17 @@ from __future__ import annotations
 import json
 import os
 import urllib.request
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, TypeGuard, get_args
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 from app.metrics import Declared
 from model.ledger import Ledger, LedgerError, champions
-from model.store import batches, snapshots
+from model.store import batches, drift_reports, pipeline_runs, retrains, snapshots
 from model.store.batches import State
-from model.store.objects import ObjectStore
 from model.store.tables import Database
 
 INGEST = Declared("adloom_ingest_timestamp_seconds", "When the newest catalogue was uploaded, Unix time.")
@@ -34,22 +31,26 @@ DIVERGENCE = Declared(
     "adloom_truth_divergence", "1 where the service runs another version than the ledger's champion, else 0."
 )
 DRIFT_SHARE = Declared("adloom_drift_share_ratio", "Share of drifted features in the newest drift report.")
+DRIFT_HURTS = Declared(
+    "adloom_drift_hurts",
+    "1 where validity was below the reference's by more than its margin in the newest drift report.",
+)
 DRIFT_REPORT = Declared("adloom_drift_report_timestamp_seconds", "When the newest drift report was made, Unix time.")
 RETRAINS = Declared(
     "adloom_retrains_total", "Retrains that have ended, by what caused them and how.", ("trigger", "outcome")
 )
-READ_METRICS = (INGEST, PRODUCTS, BATCHES, CHAMPION, DIVERGENCE, DRIFT_SHARE, DRIFT_REPORT, RETRAINS)
-
-DRIFT_PREFIX = "drift/"
-"""
-One object a report, `drift/<UTC time, most significant first>.json`, so that the last name is the newest report.
-
-Its members: `timestamp` (RFC 3339, with offset) and `drift_share` (0 to 1); others are left alone.
-"""
-RETRAIN_PREFIX = "retrains/"
-"""One object a retrain that has ended, never changed: `trigger` and `outcome` as below, others are left alone."""
-TRIGGERS = ("drift", "feedback", "manual", "schedule")
-OUTCOMES = ("promoted", "refused", "failed")
+USELESS = Declared("adloom_retrains_useless", "Promoted retrains in a row, up to the last judged, that did not help.")
+PIPELINE_FAILURES = Declared(
+    "adloom_pipeline_failures_total", "Tasks that failed for good, and runs that failed as a whole.", ("dag",)
+)
+PIPELINE_LATE = Declared("adloom_pipeline_late_total", "Runs that were not done by their deadline.", ("dag",))
+PIPELINE_SUCCESS = Declared(
+    "adloom_pipeline_success_timestamp_seconds", "When a run last went through, Unix time.", ("dag",)
+)
+READ_METRICS = (
+    INGEST, PRODUCTS, BATCHES, CHAMPION, DIVERGENCE, DRIFT_SHARE, DRIFT_HURTS, DRIFT_REPORT, RETRAINS, USELESS,
+    PIPELINE_FAILURES, PIPELINE_LATE, PIPELINE_SUCCESS,
+)  # fmt: skip
 
 SERVICE_SECONDS = 5.0
 ANSWER_BYTES_MAX = 64 * 1024
@@ -105,43 +106,54 @@ def divergence(ledger: Ledger, service: str) -> list[Reading]:
     return [Reading(DIVERGENCE, float(runs != str(said)))] if said is not None and runs else []
 
 
-def drift(objects: ObjectStore) -> list[Reading]:
-    """Nothing where there is no report."""
-    keys = [key for key in objects.list(DRIFT_PREFIX) if key.endswith(".json")]
-    if not keys:
+def drift(database: Database) -> list[Reading]:
+    """Of the newest window of the log; nothing where none was ever looked at."""
+    _require_database(database)
+    with database.connect() as connection:
+        newest = drift_reports.newest(connection, "online")
+    if newest is None:
         return []
-    report = _parsed(objects.get(keys[-1]), "the newest drift report")
-    share, made = report.get("drift_share"), report.get("timestamp")
-    if not _is_share(share) or not isinstance(made, str):
-        raise SourceError("the newest drift report needs a `timestamp` and a `drift_share` from 0 to 1")
-    return [Reading(DRIFT_SHARE, float(share)), Reading(DRIFT_REPORT, _unix_time(made))]
+    return [
+        Reading(DRIFT_SHARE, newest.share),
+        Reading(DRIFT_HURTS, float(newest.hurts)),
+        Reading(DRIFT_REPORT, newest.created_at.timestamp()),
+    ]
 
 
-@dataclass(slots=True)
-class Retrains:
-    """Counts each retrain's object once: it never changes, so it is read once in the life of the exporter."""
-
-    objects: ObjectStore
-    _known: dict[str, tuple[str, str]] = field(default_factory=dict)
-
-    def read(self) -> list[Reading]:
-        """Every trigger and outcome, those that never came together as 0."""
-        for key in self.objects.list(RETRAIN_PREFIX):
-            if key.endswith(".json") and key not in self._known:
-                self._known[key] = _retrain(_parsed(self.objects.get(key), "a retrain's object"))
-        counts = Counter(self._known.values())
-        return [Reading(RETRAINS, counts[pair], pair) for pair in product(TRIGGERS, OUTCOMES)]
+def retrain_outcomes(database: Database) -> list[Reading]:
+    """Every trigger and outcome, those that never came together as 0."""
+    _require_database(database)
+    with database.connect() as connection:
+        counts = retrains.counts(connection)
+        useless = retrains.useless_streak(connection)
+    pairs = product(retrains.TRIGGERS, retrains.OUTCOMES)
+    return [Reading(USELESS, useless), *(Reading(RETRAINS, counts.get(pair, 0), pair) for pair in pairs)]
 
 
-def all_sources(database: Database, objects: ObjectStore, ledger: Path, service: str) -> Mapping[str, Read]:
+def pipeline_ends(database: Database) -> list[Reading]:
+    """Of every pipeline that ever ended; no time of success where it never succeeded."""
+    _require_database(database)
+    with database.connect() as connection:
+        found = pipeline_runs.ended(connection)
+    counts = [
+        Reading(metric, count, (each.dag,))
+        for each in found
+        for metric, count in ((PIPELINE_FAILURES, each.failed), (PIPELINE_LATE, each.late))
+    ]
+    times = [(each.dag, each.succeeded_at) for each in found]
+    return counts + [Reading(PIPELINE_SUCCESS, at.timestamp(), (dag,)) for dag, at in times if at is not None]
+
+
+def all_sources(database: Database, ledger: Path, service: str) -> Mapping[str, Read]:
     """By name, as the label `source` has it. Without a `service` nobody is asked what it runs."""
     promotions = Ledger(ledger)
     sources: dict[str, Read] = {
         "catalogue": lambda: catalogue(database),
         "batches": lambda: batch_states(database),
         "ledger": lambda: champion(promotions),
-        "drift": lambda: drift(objects),
-        "retrains": Retrains(objects).read,
+        "drift": lambda: drift(database),
+        "retrains": lambda: retrain_outcomes(database),
+        "pipelines": lambda: pipeline_ends(database),
     }
     if service:
         sources["service"] = lambda: divergence(promotions, service)
@@ -181,29 +193,3 @@ def _parsed(content: bytes, what: str) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise SourceError(f"{what} is no JSON object")
     return table
-
-
-def _retrain(table: Mapping[str, Any]) -> tuple[str, str]:
-    trigger, outcome = table.get("trigger"), table.get("outcome")
-    if trigger not in TRIGGERS or outcome not in OUTCOMES:
-        raise SourceError(f"a retrain needs a trigger of {_list(TRIGGERS)} and an outcome of {_list(OUTCOMES)}")
-    return str(trigger), str(outcome)
-
-
-def _is_share(value: object) -> TypeGuard[float]:
-    """NaN is none, and neither is true."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
-
-
-def _unix_time(text: str) -> float:
-    try:
-        made = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise SourceError("the newest drift report's `timestamp` is no time") from error
-    if made.tzinfo is None:
-        raise SourceError("the newest drift report's `timestamp` has no offset from UTC")
-    return made.timestamp()
-
-
-def _list(words: Sequence[str]) -> str:
-    return ", ".join(words)

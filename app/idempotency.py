@@ -55,11 +55,11 @@ _KeyHeader = Annotated[
 ]
 
 
-async def _describe_key(_key: _KeyHeader = None) -> None:
+async def describe_key(_key: _KeyHeader = None) -> None:
     """Puts the header into the OpenAPI document; `once` reads it. Async, or FastAPI would run it in a thread."""
 
 
-TAKES_KEY: Any = Depends(_describe_key)
+TAKES_KEY: Any = Depends(describe_key)
 """For `dependencies=[...]` of every creating route."""
 
 Work = Callable[[], Awaitable[Response]]

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from typing import Any
 
 from fastapi import Request
 from sqlalchemy import Connection
@@ -21,16 +19,17 @@ from app.parts import Parts
 from app.problem import Problem, ProblemKind
 from app.studio import Commission, DeadlineError, StudioBusyError, StudioDownError, Tell, WritingError
 from model.creative import Creative
-from model.product import Product
+from model.generation_record import generation
 from model.store import creatives
+from model.store.creatives import NewCreative
 
-LOG_FORM = 1
+Keep = Callable[[Connection], None]
+"""May be called again where a transaction has to be."""
+Beside = Callable[[Sequence[NewCreative]], Keep | None]
+"""What else is to be kept with the creatives that were written, or not at all; None for nothing."""
 
-Beside = Callable[[Connection, Sequence[Creative]], None]
-"""What else is to be kept with creatives, or not at all. May be called again where a transaction has to be."""
 
-
-def alone(_connection: Connection, _written: Sequence[Creative]) -> None:
+def alone(_rows: Sequence[NewCreative]) -> None:
     """Nothing else."""
 
 
@@ -56,10 +55,12 @@ async def write_and_keep(
         raise studio_problem(error) from error
     chosen = [creative for ranked in written for creative in ranked[:return_candidates]]
     rows = kept_rows(caller.client, commission.product, chosen)
+    keep_beside = beside(rows)
 
     def keep(connection: Connection) -> None:
         creatives.insert(connection, rows)
-        beside(connection, chosen)
+        if keep_beside is not None:
+            keep_beside(connection)
 
     await parts.writes.run(keep)
     took_seconds = time.perf_counter() - started_seconds
@@ -69,41 +70,6 @@ async def write_and_keep(
             generation(caller.client, commission.product, creative, took_seconds, request.state.request_id)
         )
     return chosen
-
-
-def generation(
-    client: str, product: Product, creative: Creative, took_seconds: float, request_id: str = "", batch_id: str = ""
-) -> dict[str, Any]:
-    """
-    One line of the generation log: what came in, what went out, and how it was judged.
-
-    No secrets and no tokens: of the client only its name. `took_seconds` is the whole request's.
-    """
-    passport = creative.passport
-    return {
-        "form": LOG_FORM,
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "client": client,
-        "request_id": request_id,
-        "batch_id": batch_id,
-        "creative_id": creative.id,
-        "product": {"digest": passport.product_digest, **product.as_dict()},
-        "channel": creative.channel,
-        "voice": passport.voice,
-        "candidates": passport.candidates,
-        "seed": passport.seed,
-        "headlines": list(creative.copy.headlines),
-        "descriptions": list(creative.copy.bodies),
-        "call_to_action": creative.copy.call_to_action,
-        "hashtags": list(creative.copy.hashtags),
-        "validity": creative.validity,
-        "findings": [finding.kind for finding in creative.findings],
-        "repairs": len(creative.repairs),
-        "bundle_digest": passport.bundle_digest,
-        "registry_version": passport.registry_version,
-        "git_commit": passport.git_commit,
-        "seconds": round(took_seconds, 4),
-    }
 
 
 def studio_problem(error: Exception) -> Problem:

@@ -1,33 +1,5 @@
-"""Creatives as the store keeps them. Knows no route, so that the batch threads can use it as the routes do."""
+"""Creatives as the store keeps them: the routes and the batch threads find the form here that pipelines share."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
-
-from model.creative import Creative
-from model.product import Product
-from model.store.creatives import NewCreative
-
-
-def kept_rows(
-    client: str, product: Product, chosen: Sequence[Creative], batch_id: str | None = None
-) -> list[NewCreative]:
-    """What the store keeps of creatives written for one product."""
-    now = datetime.now(UTC)
-    return [
-        NewCreative(
-            client=client,
-            id=creative.id,
-            sku=creative.sku,
-            channel=creative.channel,
-            validity=creative.validity,
-            bundle_digest=creative.passport.bundle_digest,
-            product_digest=creative.passport.product_digest,
-            document=creative.as_dict(),
-            product=product.as_dict(),
-            batch_id=batch_id,
-            created_at=now,
-        )
-        for creative in chosen
-    ]
+from model.kept_rows import kept_rows as kept_rows  # noqa: PLC0414 - the repeated name is how mypy knows an export

@@ -23,14 +23,17 @@ from app import (
     health,
     inference,
     metrics_route,
+    models_route,
     picture_routes,
     problem,
+    retrains_route,
+    stats_route,
     token_route,
 )
 from app.batch_worker import BatchWorker, WrittenItem
 from app.client_secrets import SecretCheck
+from app.features import open_products
 from app.idempotency import KeysInUse
-from app.keeping import generation
 from app.keys import FixedKeys, KeySource, RemoteKeys
 from app.limits import Limits, include
 from app.metrics import Metrics, ModelFacts, Sources
@@ -44,6 +47,7 @@ from app.strict_json import BodyLimit
 from app.studio import Studio, WritesCreatives
 from app.token_route import TokenDesk
 from app.tokens import FindClient, Issuer, Tokens, open_issuer
+from model.generation_record import generation
 from model.store import clients
 from model.store.clients import Client
 from model.store.generation_log import GenerationLog
@@ -53,10 +57,18 @@ from model.store.write_queue import WriteQueue
 from model.writer import Provenance, open_writer
 
 LIMITED = (
-    token_route, creatives, picture_routes, batches, catalogue_route, feedback, inference,
+    token_route, creatives, picture_routes, batches, catalogue_route, feedback, models_route, stats_route,
+    retrains_route, inference,
 )  # fmt: skip
 OPEN = (health, metrics_route)
 """Probes and scrapes: neither a token nor a limit may keep them out."""
+
+
+LOG_PAGES_MAX = 10_000
+"""
+Of SQLite's log, 40 MB. The write queue has it checkpointed long before that; only under load without a pause, when a
+log is never wholly written back, does a commit have to do it, and then there is little left to do.
+"""
 
 
 def create_app(settings: Settings, *, writer: WritesCreatives | None = None) -> FastAPI:
@@ -100,7 +112,7 @@ def create_app(settings: Settings, *, writer: WritesCreatives | None = None) -> 
 
 
 def _assemble(settings: Settings, writer: WritesCreatives) -> Parts:
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, log_pages_max=LOG_PAGES_MAX)
     if database.is_sqlite:
         database.upgrade()  # the embedded default needs no step of its own; a shared database is migrated by a job
     objects = ObjectStore(settings.objects_url)
@@ -144,6 +156,7 @@ def _assemble(settings: Settings, writer: WritesCreatives) -> Parts:
         keys=KeysInUse(),
         metrics=metrics,
         batches=BatchWorker(database, writes, writer, settings, _batch_observer(metrics, generations)),
+        products=open_products(settings.features_url, database, objects),
     )
 
 
@@ -205,6 +218,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts.studio.start()
     parts.batches.start()
     yield
+    await parts.products.close()
     await anyio.to_thread.run_sync(_close, parts)
 
 

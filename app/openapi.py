@@ -24,8 +24,8 @@ Adloom writes ad creatives from a product's own words, within the limits of the 
 * What a client makes, other clients do not find.
 * Every answer carries an `X-Request-ID`: the one you sent, or a new one where it was not 1 to 64 of `A-Za-z0-9._-`.
 * Every error is a problem document (RFC 9457, `application/problem+json`) with a stable `type`.
-* Bodies are JSON in UTF-8 without duplicate keys, NaN or half surrogate pairs; catalogues are read as files are, row by
-  row, and what no row should hold is reported or cleaned away.
+* Bodies are JSON in UTF-8 without duplicate keys, NaN or half surrogate pairs; catalogues in CSV and JSON Lines are
+  read as files are, row by row, and what no row should hold is reported or cleaned away.
 """
 
 TAGS = [
@@ -34,6 +34,7 @@ TAGS = [
     {"name": "pictures", "description": "Ads as pictures, in the sizes of their channel."},
     {"name": "batches", "description": "Ads for thousands of products, and the catalogues that they come from."},
     {"name": "feedback", "description": "Say what became of an ad, and see what became of that."},
+    {"name": "retrains", "description": "Have the model learn anew, and see whether that helped."},
     {"name": "inference", "description": "The same writer by the Open Inference Protocol, version 2."},
     {"name": "operation", "description": "For probes and dashboards."},
 ]
@@ -169,6 +170,10 @@ _EXAMPLE_DETAILS = {
     ProblemKind.BATCH_NOT_FOUND: "Check the id: POST /v1/batches gave it.",
     ProblemKind.FEEDBACK_NOT_FOUND: "Check the id: the answer to the feedback gave it.",
     ProblemKind.SNAPSHOT_NOT_FOUND: "Upload the catalogue again: POST /v1/catalogue.",
+    ProblemKind.PRODUCT_NOT_FOUND: "Upload a catalogue that has it, or send the product with its title.",
+    ProblemKind.FEATURES_DOWN: "The feature server does not answer: try again in 5 s.",
+    ProblemKind.RETRAIN_NOT_FOUND: "Check the id: POST /v1/retrains gave it.",
+    ProblemKind.RETRAIN_OPEN: "Wait until rt_6a2f41a3c54c4d9b8b1f2c3d4e5f6071 has ended, which is running.",
     ProblemKind.MODEL_NOT_FOUND: "This service serves adloom-writer.",
     ProblemKind.CONFLICT: "The batch is done already.",
     ProblemKind.MALFORMED_JSON: "Line 1, column 12: Expecting ',' delimiter.",

@@ -28,7 +28,7 @@ from app.main import create_app
 from app.openapi import CREATIVE_EXAMPLE, CREATIVES_EXAMPLE
 from app.request_log import configure_logging
 from app.schemas import CreativesRequest
-from app.serve import keep_for_good, listen, new_server
+from app.serve import keep_for_good, listen, new_server, share_interpreter
 from app.settings import Settings
 from model.channel import ChannelSpec
 from model.creative import Copy, Creative, Passport, creative_id
@@ -50,6 +50,7 @@ class StubBundle:
     """What the service reads of a bundle."""
 
     digest: str = hashlib.sha256(b"stub").hexdigest()
+    manifest: None = None
 
 
 class StubWriter:
@@ -106,6 +107,7 @@ def main(kind: str, folder: Path) -> None:
     sampler = _Sampler(folder / PROFILE)
     signal.signal(signal.SIGUSR1, sampler.start)
     keep_for_good()
+    share_interpreter()
     new_server(app, settings).run(sockets=[listener])
 
 

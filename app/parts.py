@@ -12,6 +12,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from app.batch_worker import BatchWorker
+from app.features import FindsProducts
 from app.idempotency import KeysInUse
 from app.limits import Limits
 from app.metrics import Metrics
@@ -43,11 +44,12 @@ class Parts:
     keys: KeysInUse
     metrics: Metrics
     batches: BatchWorker
+    products: FindsProducts
 
 
-async def _parts(request: Request) -> Parts:
+async def parts_of_app(request: Request) -> Parts:
     """Async, because FastAPI runs any other dependency in a thread."""
     return cast("Parts", request.app.state.parts)
 
 
-PartsOfApp = Annotated[Parts, Depends(_parts)]
+PartsOfApp = Annotated[Parts, Depends(parts_of_app)]

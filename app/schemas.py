@@ -7,7 +7,7 @@ Knows the form of a request and nothing of how it is fulfilled.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -15,7 +15,9 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
+    ValidatorFunctionWrapHandler,
     WithJsonSchema,
+    WrapValidator,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
@@ -114,6 +116,22 @@ class ProductIn(_Sent):
     )
 
 
+class SkuOnly(_Sent):
+    """A product of the client's catalogue, by its name alone."""
+
+    sku: Text = Field(
+        min_length=1,
+        max_length=CHARS_MAX["sku"],
+        description="As the newest catalogue has it: nothing else is sent, and all else is taken from there.",
+    )
+
+
+def _product_or_sku(sent: Any, _handler: ValidatorFunctionWrapHandler) -> ProductIn | SkuOnly:
+    """Told apart by hand, so that an error points to the member and not to a branch of a union."""
+    kind = SkuOnly if isinstance(sent, dict) and set(sent) == {"sku"} and sent["sku"] else ProductIn
+    return kind.model_validate(sent)
+
+
 class BrandColours(_Sent):
     """Colours of the pictures. Text keeps a contrast of at least WCAG AA, so a colour may be darkened or lightened."""
 
@@ -125,7 +143,7 @@ class BrandColours(_Sent):
 class CreativesRequest(_Sent):
     """One product, to be written for one or more channels."""
 
-    product: ProductIn
+    product: Annotated[ProductIn | SkuOnly, WrapValidator(_product_or_sku)]
     channels: list[ChannelName] = Field(
         min_length=1, max_length=20, description="Each at most once; the creatives come back in this order."
     )

@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     objects_url: str = ".adloom/service/objects"
     """Folder, or s3://bucket/prefix; credentials and endpoint come from the AWS_* variables."""
 
+    features_url: str = ""
+    """http address of a Feast server that knows products by sku; empty: the newest catalogues are looked into."""
+
     write_queue_depth_max: int = Field(default=2048, ge=1)
     """Changes waiting for the database beyond this are refused with 503."""
 

@@ -54,7 +54,7 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         bytes_max = self.larger.get(scope["path"], self.bytes_max)
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         too_large = not declared.isdigit() or int(declared[:INTEGER_DIGITS_MAX]) > bytes_max
         deadline_seconds = asyncio.get_running_loop().time() + self.seconds_max
         read_bytes, is_whole = 0, False
@@ -97,19 +97,28 @@ class StrictJsonRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def handle_strictly(request: Request) -> Response:
-            if self.body_field is not None:
-                _require_plain_json(request)
-            return await handle(_StrictJsonRequest(request.scope, request.receive))
+            return await handle(self.strict(request))
 
         return handle_strictly
 
+    def strict(self, request: Request) -> Request:
+        """The request as its handler is to see it. Raises a 415 Problem for a body that is not plain JSON."""
+        if isinstance(request, _StrictJsonRequest):
+            return request
+        if self.body_field is not None:
+            _require_plain_json(request)
+        return _StrictJsonRequest(request.scope, request.receive)
+
 
 class _StrictJsonRequest(Request):
+    _json: Any
+
     async def json(self) -> Any:
-        body = await self.body()
-        if len(body) < THREAD_BYTES_MIN:
-            return loads(body)
-        return await anyio.to_thread.run_sync(loads, body)
+        """Parsed once, however often it is asked for."""
+        if not hasattr(self, "_json"):
+            body = await self.body()
+            self._json = loads(body) if len(body) < THREAD_BYTES_MIN else await anyio.to_thread.run_sync(loads, body)
+        return self._json
 
 
 def _require_plain_json(request: Request) -> None:

@@ -13,10 +13,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Protocol
 
+from model.bundle import Manifest
 from model.channel import ChannelSpec
 from model.creative import Creative
 from model.product import Product
@@ -37,6 +38,11 @@ class BundleFacts(Protocol):
 
     @property
     def digest(self) -> str: ...
+
+    @property
+    def manifest(self) -> object:
+        """A `Manifest`; what a test's writer has is none."""
+        ...
 
 
 class WritesCreatives(Protocol):
@@ -138,9 +144,26 @@ class _Job:
     deadline_seconds: float
     """On the studio's clock."""
     tell: Tell
-    result: Future[tuple[tuple[Creative, ...], ...]] = field(default_factory=Future)
+    result: asyncio.Future[tuple[tuple[Creative, ...], ...]]
     abandoned: bool = False
     """Nobody waits for it any more: the writer stops at its next token."""
+
+    def settle(self, outcome: tuple[tuple[Creative, ...], ...] | StudioError) -> None:
+        """From any thread. One wake-up of the loop: to chain a thread's future to the loop's takes two."""
+        with suppress(RuntimeError):  # the loop is closed, and nobody waits in it
+            self.result.get_loop().call_soon_threadsafe(self._settle, outcome)
+
+    def expire(self) -> None:
+        """In the loop: it took too long."""
+        self._settle(DeadlineError())
+
+    def _settle(self, outcome: tuple[tuple[Creative, ...], ...] | StudioError) -> None:
+        if self.result.done():
+            return
+        if isinstance(outcome, StudioError):
+            self.result.set_exception(outcome)
+        else:
+            self.result.set_result(outcome)
 
 
 class Studio:
@@ -176,6 +199,12 @@ class Studio:
     def bundle_digest(self) -> str:
         """Digest of the bundle that writes."""
         return self._writer.bundle.digest
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """Of the bundle that writes; None where the writer was opened on none."""
+        manifest = self._writer.bundle.manifest
+        return manifest if isinstance(manifest, Manifest) else None
 
     @property
     def depth(self) -> int:
@@ -224,14 +253,17 @@ class Studio:
 
     async def write(self, commission: Commission, tell: Tell = lambda _event: None) -> tuple[tuple[Creative, ...], ...]:
         """Creatives of each channel, best first, in the order of `commission.specs`. Raises a StudioError."""
-        job = _Job(commission, self._clock() + self._timeout_seconds, tell)
+        loop = asyncio.get_running_loop()
+        job = _Job(commission, self._clock() + self._timeout_seconds, tell, loop.create_future())
         self._enqueue(job)
+        deadline = loop.call_later(self._timeout_seconds, job.expire)
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(job.result), self._timeout_seconds)
-        except TimeoutError:
-            raise DeadlineError from None
-        finally:
+            return await job.result
+        except (DeadlineError, asyncio.CancelledError):
             self._withdraw(job)
+            raise
+        finally:
+            deadline.cancel()
 
     def _is_running(self) -> bool:
         return bool(self._threads) and all(thread.is_alive() for thread in self._threads)
@@ -268,7 +300,8 @@ class Studio:
 
     def _next(self) -> _Job | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closing)
+            while not (self._waiting or self._closing):
+                self._changed.wait()
             if self._closing:
                 return None
             job = self._waiting.popleft()
@@ -277,24 +310,24 @@ class Studio:
 
     def _serve(self, job: _Job) -> None:
         """Whatever happens, the future is settled: that is what keeps a request from hanging."""
-        if not job.result.set_running_or_notify_cancel():
+        if job.abandoned:
             self._rest(job)
             return
         try:
             written = tuple(self._write_channel(job, spec) for spec in job.commission.specs)
         except DeadlineError as error:
             self._rest(job)
-            job.result.set_exception(error)
+            job.settle(error)
         except Exception:
             log.exception("the writer failed")
             self._rest(job)
-            job.result.set_exception(WritingError())
+            job.settle(WritingError())
         except BaseException:
-            job.result.set_exception(StudioDownError())
+            job.settle(StudioDownError())
             raise
         else:
             self._rest(job)
-            job.result.set_result(written)
+            job.settle(written)
 
     def _rest(self, job: _Job) -> None:
         """Free the place before the answer goes out, so that whoever gets it may ask again at once."""
@@ -329,6 +362,4 @@ class Studio:
         with self._changed:
             self._closing = True
             while self._waiting:
-                job = self._waiting.popleft()
-                if job.result.set_running_or_notify_cancel():
-                    job.result.set_exception(StudioDownError())
+                self._waiting.popleft().settle(StudioDownError())

@@ -130,7 +130,7 @@ _WRONG_CLIENT = "The client id or its secret is wrong, or the client is revoked.
             "content": {"application/json": {"schema": _TOKEN_SCHEMA, "example": _TOKEN_EXAMPLE}},
         },
         400: _error_response("invalid_request", ProblemKind.BAD_REQUEST, "Send the form field grant_type."),
-        401: _error_response("invalid_client", ProblemKind.UNAUTHENTICATED, _WRONG_CLIENT),
+        401: _error_response("invalid_client", ProblemKind.INVALID_CLIENT, _WRONG_CLIENT),
         404: {"description": "Tokens come from an OpenID provider.", "content": {MEDIA_TYPE: _PROBLEM}},
         408: {"description": ProblemKind.BODY_TOO_SLOW.title, "content": {MEDIA_TYPE: _PROBLEM}},
         413: _error_response(
@@ -216,7 +216,7 @@ async def _authenticated(request: Request, desk: TokenDesk, name: str, secret: s
     if client is None or not is_right:
         await desk.limits.charge("guessSecret", guesses)
         challenge = {"WWW-Authenticate": 'Basic realm="adloom", charset="UTF-8"'}
-        raise TokenError("invalid_client", Problem(ProblemKind.UNAUTHENTICATED, _WRONG_CLIENT, headers=challenge))
+        raise TokenError("invalid_client", Problem(ProblemKind.INVALID_CLIENT, _WRONG_CLIENT, headers=challenge))
     return client
 
 

@@ -7,11 +7,12 @@ A bad row never stops the rest. What a file looks like inside is the business of
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from model.columns import ColumnMappingError, ColumnPlan, column_key, column_plan
+from model.line_rows import TEXT_CHARS_MAX
 from model.product import (
     ATTRIBUTE_CHARS_MAX,
     Product,
@@ -25,6 +26,9 @@ from model.rows import CatalogueError, RawRow, RowSource, open_rows
 
 __all__ = ["Catalogue", "CatalogueError", "RowError", "iter_rows", "read_catalogue"]
 
+COLUMNS_SHOWN_MAX = 20
+"""Of a row that is no product, and of each at most its beginning."""
+
 
 @dataclass(frozen=True, slots=True)
 class RowError:
@@ -35,6 +39,8 @@ class RowError:
     column: str
     """As the file writes it; empty where the row as a whole is wrong."""
     reason: str
+    text: str = field(default="", compare=False)
+    """The beginning of the row, for whoever has to find out; in CSV the cells with a separator of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +56,11 @@ class Catalogue:
 
 
 @dataclass(frozen=True, slots=True)
-class _Merged:
+class Merged:
     """The row went into the product above it."""
+
+
+Outcome = Product | RowError | Merged
 
 
 def iter_rows(path: Path, columns: Mapping[str, str] | None = None) -> Iterator[Product | RowError]:
@@ -62,7 +71,38 @@ def iter_rows(path: Path, columns: Mapping[str, str] | None = None) -> Iterator[
     CatalogueError, most often at the call, and while iterating only if the file stops being readable.
     """
     source = _opened(path, columns)
-    return (outcome for outcome in _outcomes(source, source.rows, columns) if not isinstance(outcome, _Merged))
+    return (outcome for _, outcome in _outcomes(source, source.rows, columns) if not isinstance(outcome, Merged))
+
+
+def open_catalogue(path: Path, columns: Mapping[str, str] | None = None) -> RowSource:
+    """The file with its header looked at, for `outcomes` or `lone_outcomes`. Raises CatalogueError."""
+    return _opened(path, columns)
+
+
+def has_groups(source: RowSource) -> bool:
+    """Whether a row may go into the product above it; where it may not, `lone_outcomes` will do."""
+    return source.format == "csv" and bool(column_plan(source.header or ()).fields["handle"])
+
+
+def outcomes(source: RowSource, columns: Mapping[str, str] | None = None) -> Iterator[tuple[int, Outcome]]:
+    """As `iter_rows`, each with the place where its row begins, and one for each row of the file."""
+    return _outcomes(source, source.rows, columns)
+
+
+def lone_outcomes(
+    rows: Iterable[RawRow], columns: Mapping[str, str] | None = None
+) -> Iterator[tuple[int, Product | RowError]]:
+    """For any run of rows that stand for themselves, each with its place. Whether a sku stood before is not seen."""
+    for row in rows:
+        if row.problem:
+            yield row.place, RowError(row.place, "", row.problem, row.text)
+            continue
+        yield row.place, _product(column_plan(row.names, columns), row)
+
+
+def taken(sku: str, column: str, place: int, first: int, unit: str) -> RowError:
+    """The error of the row at `place`, whose sku stood at `first` before."""
+    return RowError(place, column, f"{sku} stands already in {unit} {first}", sku)
 
 
 def read_catalogue(path: Path, columns: Mapping[str, str] | None = None) -> Catalogue:
@@ -72,7 +112,7 @@ def read_catalogue(path: Path, columns: Mapping[str, str] | None = None) -> Cata
     products: list[Product] = []
     rejected: list[RowError] = []
     merged = 0
-    for outcome in _outcomes(source, rows, columns):
+    for _, outcome in _outcomes(source, rows, columns):
         if isinstance(outcome, Product):
             products.append(outcome)
         elif isinstance(outcome, RowError):
@@ -117,25 +157,25 @@ def _opened(path: Path, columns: Mapping[str, str] | None) -> RowSource:
 
 def _outcomes(
     source: RowSource, rows: _Counted | Iterator[RawRow], columns: Mapping[str, str] | None
-) -> Iterator[Product | RowError | _Merged]:
-    """One outcome for each row, in whatever order they become known."""
-    seen = _FirstPlaces(source.place_unit)
+) -> Iterator[tuple[int, Outcome]]:
+    """One outcome for each row with its place, in whatever order they become known."""
+    seen = FirstPlaces(source.place_unit)
     group: _Group | None = None
     for row in rows:
         if row.problem:
-            yield RowError(row.place, "", row.problem)
+            yield row.place, RowError(row.place, "", row.problem, row.text)
             continue
         plan = column_plan(row.names, columns)
         handle = _cell(plan, row, "handle") if source.format == "csv" else ""
         if group and handle == group.handle and not _cell(plan, row, "title"):
-            yield group.add(row)
+            yield row.place, group.add(row)
             continue
         if group:
             yield from group.whole()
         outcome = _read(plan, row, seen)
         group = _Group(plan, row, handle, outcome) if handle else None
         if not group or isinstance(outcome, RowError):
-            yield outcome
+            yield row.place, outcome
     if group:
         yield from group.whole()
 
@@ -146,14 +186,22 @@ def _cell(plan: ColumnPlan, row: RawRow, field: str) -> str:
     return next(filter(None, cells), "")
 
 
-def _read(plan: ColumnPlan, row: RawRow, seen: _FirstPlaces) -> Product | RowError:
-    try:
-        product = product_from_row(plan, row.values)
-    except ProductError as error:
-        return RowError(row.place, error.column, error.reason)
-    if first := seen.add(product.sku, row.place):
-        return RowError(row.place, plan.name_of("sku"), f"{product.sku} stands already in {seen.unit} {first}")
+def _read(plan: ColumnPlan, row: RawRow, seen: FirstPlaces) -> Product | RowError:
+    product = _product(plan, row)
+    if isinstance(product, Product) and (first := seen.add(product.sku, row.place)):
+        return taken(product.sku, plan.name_of("sku"), row.place, first, seen.unit)
     return product
+
+
+def _product(plan: ColumnPlan, row: RawRow) -> Product | RowError:
+    try:
+        return product_from_row(plan, row.values)
+    except ProductError as error:
+        return RowError(row.place, error.column, error.reason, _beginning(row))
+
+
+def _beginning(row: RawRow) -> str:
+    return ", ".join(str(value)[:TEXT_CHARS_MAX] for value in row.values[:COLUMNS_SHOWN_MAX])[:TEXT_CHARS_MAX]
 
 
 class _Group:
@@ -169,18 +217,19 @@ class _Group:
         if self.product:
             self._options = [(option_name(plan, row.values, name), value) for name, value in plan.options]
 
-    def add(self, row: RawRow) -> _Merged | RowError:
+    def add(self, row: RawRow) -> Merged | RowError:
         """Take a row in. The price and all texts stay those of the first row."""
         if not self.product:
-            return RowError(row.place, "", f"belongs to the product of line {self._place}, which was rejected")
+            reason = f"belongs to the product of line {self._place}, which was rejected"
+            return RowError(row.place, "", reason, _beginning(row))
         try:
             for name, position in self._options:
                 self._add_value(name, option_value(self._plan, row.values, position))
             image = self.product.image or field_text(self._plan, row.values, "image")
         except ProductError as error:
-            return RowError(row.place, error.column, error.reason)
+            return RowError(row.place, error.column, error.reason, _beginning(row))
         self.product = replace(self.product, image=image) if image != self.product.image else self.product
-        return _Merged()
+        return Merged()
 
     def _add_value(self, name: str, value: str) -> None:
         """An attribute lists each value once, and as many as its limit holds."""
@@ -188,15 +237,14 @@ class _Group:
         if value and value not in values and len(", ".join((*values, value))) <= ATTRIBUTE_CHARS_MAX:
             values.append(value)
 
-    def whole(self) -> Iterator[Product]:
+    def whole(self) -> Iterator[tuple[int, Product]]:
         """The product with what its rows added, unless it was rejected."""
         if self.product:
-            yield replace(
-                self.product, attributes=tuple((name, ", ".join(values)) for name, values in self._facts.items())
-            )
+            attributes = tuple((name, ", ".join(values)) for name, values in self._facts.items())
+            yield self._place, replace(self.product, attributes=attributes)
 
 
-class _FirstPlaces:
+class FirstPlaces:
     """
     Where each sku stood first: 64-bit hashes and places in open addressing, no texts.
 

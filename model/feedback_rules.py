@@ -22,6 +22,9 @@ HOLDOUT_SHARE = 0.1
 EDIT_VALIDITY_MIN = 0.8
 """Three light findings pass; one invented fact (0.5), a copied description (0.6) or a broken text (0.08) does not."""
 
+LEARN_VALIDITY_MIN = 0.9
+"""What the score marks lower would teach what the writer then has to throw away."""
+
 
 def is_held_out(product_digest: str) -> bool:
     """The same for a product at all times and on every machine, so none is ever on both sides."""

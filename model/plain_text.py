@@ -58,7 +58,8 @@ def plain_text(text: str) -> str:
     ("&lt;p&gt;") counts as markup.
     """
     if text.isascii() and text.isprintable() and "<" not in text and "&" not in text:
-        return " ".join(text.split())
+        # A space is the only white space that is printable ASCII.
+        return " ".join(text.split()) if "  " in text else text.strip(" ")
     if _STRUCTURED.search(text):
         text = _PARAGRAPH.sub(_BREAK, text.replace(_BREAK, " ").replace(_LINE, " "))
         if _MARKUP.search(text):

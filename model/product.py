@@ -18,6 +18,9 @@ from typing import Any
 from model.columns import AttributeColumn, ColumnPlan, column_plan
 from model.plain_text import plain_text
 
+_quoted = json.encoder.encode_basestring
+"""A JSON string with its quotes, as `json.dumps` writes it without `ensure_ascii`."""
+
 TITLE_CHARS_MAX = 300
 DESCRIPTION_CHARS_MAX = 20_000
 ATTRIBUTE_CHARS_MAX = 500
@@ -45,7 +48,9 @@ _CURRENCY = r"(?:[^\W\d_]|[$¢-¥\u20a0-\u20cf฿﷼.\s])"
 _AMOUNT = r"(?:\d{1,3}(?:[.,'’٬ ]\d{2,3})+(?:[.,٫]\d{1,4})?|\d{1,12}(?:[.,٫]\d{1,4})?)(?:[.,][-–—]{1,2})?"
 _PRICE = re.compile(rf"{_CURRENCY}{{0,10}}{_AMOUNT}(?:{_CURRENCY}|/){{0,14}}")
 _NEGATIVE = re.compile(rf"{_CURRENCY}{{0,10}}[-−–(]{_CURRENCY}{{0,10}}\d.*")
+_BARE_NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 _PLACEHOLDERS = frozenset({"", "-", "–", "—", "n/a", "na", "nan", "none", "null"})
+_PLACEHOLDER_CHARS_MAX = max(map(len, _PLACEHOLDERS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +79,18 @@ class Product:
         """JSON form; `dataclasses.asdict` would give the same and copy every member in depth."""
         return {name: getattr(self, name) for name in Product.__slots__}
 
+    def canonical(self) -> str:
+        """What `json.dumps(self.as_dict(), sort_keys=True, ensure_ascii=False)` gives, in a fifth of the time."""
+        facts = ", ".join(f"[{_quoted(name)}, {_quoted(value)}]" for name, value in self.attributes)
+        return (
+            f'{{"attributes": [{facts}], "brand": {_quoted(self.brand)}, "category": {_quoted(self.category)}, '
+            f'"description": {_quoted(self.description)}, "image": {_quoted(self.image)}, '
+            f'"price": {_quoted(self.price)}, "sku": {_quoted(self.sku)}, "title": {_quoted(self.title)}}}'
+        )
+
     def digest(self) -> str:
         """sha256 over the canonical JSON of every field, hex."""
-        payload = json.dumps(self.as_dict(), sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(payload.encode()).hexdigest()
+        return hashlib.sha256(self.canonical().encode()).hexdigest()
 
 
 def product_from_dict(table: Mapping[str, Any]) -> Product:
@@ -142,6 +155,8 @@ def field_text(plan: ColumnPlan, values: Sequence[Any], field: str) -> str:
 
 def _text(value: Any, column: str, chars_max: int) -> str:
     if isinstance(value, str):
+        if not value:
+            return ""
         if len(value) > chars_max:
             value = _shortened(value, column, chars_max)
         text = plain_text(value)
@@ -178,11 +193,14 @@ def _kind(value: Any) -> str:
 
 def _first_image(value: Any) -> Any:
     """Shops give one picture, several addresses in a list or a text, or objects around the address."""
-    if isinstance(value, list | tuple):
-        value = value[0] if value else None
-    if isinstance(value, Mapping):
-        value = value.get("src") or value.get("url")
-    return _NEXT_IMAGE.split(value, maxsplit=1)[0] if isinstance(value, str) else value
+    if not isinstance(value, str):
+        if isinstance(value, list | tuple):
+            value = value[0] if value else None
+        if isinstance(value, Mapping):
+            value = value.get("src") or value.get("url")
+    if isinstance(value, str) and value.find("http", 1) > 0:
+        return _NEXT_IMAGE.split(value, maxsplit=1)[0]
+    return value
 
 
 def _joined(values: Iterable[Any]) -> str | None:
@@ -203,7 +221,7 @@ def _price(plan: ColumnPlan, values: Sequence[Any]) -> str:
         raise ProductError(column, f"is negative: {price}")
     if not _PRICE.fullmatch(price):
         raise ProductError(column, f"is not a price: {price}; write it like 24.90 or 24,90 EUR")
-    if not any(character.isalpha() or character in "$£€¥₹" for character in price):
+    if not price[-1].isalpha() and not any(character.isalpha() or character in "$£€¥₹" for character in price):
         price = f"{price} {field_text(plan, values, 'currency')}".strip()
     return price
 
@@ -234,14 +252,15 @@ def option_value(plan: ColumnPlan, values: Sequence[Any], position: int) -> str:
 
 def _fact(value: Any, column: AttributeColumn, name: str) -> str:
     """An attribute's text: flat lists are joined; objects, flags and placeholders such as "n/a" are no facts."""
-    if isinstance(value, list | tuple):
-        value = _joined(value)
-    if value is None or isinstance(value, bool | Mapping):
-        return ""
+    if not isinstance(value, str):  # which it is in every row of CSV
+        if isinstance(value, list | tuple):
+            value = _joined(value)
+        if value is None or isinstance(value, bool | Mapping):
+            return ""
     text = _text(value, name, ATTRIBUTE_CHARS_MAX)
-    if text.casefold() in _PLACEHOLDERS:
+    if len(text) <= _PLACEHOLDER_CHARS_MAX and text.casefold() in _PLACEHOLDERS:
         return ""
-    return f"{text} {column.unit}" if column.unit and re.fullmatch(r"\d+(?:[.,]\d+)?", text) else text
+    return f"{text} {column.unit}" if column.unit and _BARE_NUMBER.fullmatch(text) else text
 
 
 def _given(value: Any, column: str) -> Iterable[tuple[str, str]]:

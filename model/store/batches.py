@@ -58,6 +58,8 @@ class BatchRow:
     updated_at: datetime
     lease_owner: str | None
     lease_until: datetime | None
+    started_at: datetime | None = None
+    """When it was claimed first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ class BatchItem:
     """Ids."""
     error: str
     updated_at: datetime
+    attempts: int = 0
+    """How often it was taken up, whatever came of that."""
 
 
 _COLUMNS = [batches.c[name] for name in BatchRow.__slots__]
@@ -167,7 +171,8 @@ def claim(
     if batch_id is None:
         return None
     lease = {"state": "running", "lease_owner": owner, "lease_until": until, "updated_at": now}
-    connection.execute(sa.update(batches).where(batches.c.id == batch_id).values(**lease))
+    started_at = sa.func.coalesce(batches.c.started_at, sa.literal(now, batches.c.started_at.type))
+    connection.execute(sa.update(batches).where(batches.c.id == batch_id).values(**lease, started_at=started_at))
     return _one(connection, sa.select(*_COLUMNS).where(batches.c.id == batch_id))
 
 
@@ -185,9 +190,33 @@ def release(connection: Connection, batch_id: str, owner: str) -> bool:
 
 
 def next_items(connection: Connection, batch_id: str, count: int) -> list[BatchItem]:
-    """At most `count` that wait, in order of place. Reserves nothing: `finish_item` decides who was first."""
+    """
+    At most `count` that wait: those tried least often first, then by place.
+
+    A product that takes its process with it so comes when the others are done. Reserves nothing: `finish_item` decides
+    who was first.
+    """
     query = sa.select(*_ITEM_COLUMNS).where(batch_items.c.batch_id == batch_id, batch_items.c.state == "waiting")
-    return [BatchItem(*row) for row in connection.execute(query.order_by(batch_items.c.place).limit(count))]
+    query = query.order_by(batch_items.c.attempts, batch_items.c.place).limit(count)
+    return [BatchItem(*row) for row in connection.execute(query)]
+
+
+def take_up(connection: Connection, batch_id: str, place: int) -> int:
+    """
+    Count one more attempt at an item, this one included; 0 where it waits no longer.
+
+    Commit it before the attempt: then one that ends the process is counted too.
+    """
+    waiting = _waiting(batch_id, place)
+    if connection.execute(sa.update(batch_items).where(*waiting).values(attempts=batch_items.c.attempts + 1)).rowcount:
+        return int(connection.execute(sa.select(batch_items.c.attempts).where(*waiting)).scalar_one())
+    return 0
+
+
+def put_back(connection: Connection, batch_id: str, place: int) -> None:
+    """The attempt was none: it ended for a reason that lies outside the item."""
+    waiting = (*_waiting(batch_id, place), batch_items.c.attempts > 0)
+    connection.execute(sa.update(batch_items).where(*waiting).values(attempts=batch_items.c.attempts - 1))
 
 
 def finish_item(
@@ -206,9 +235,8 @@ def finish_item(
     False where it was finished or cancelled before: then keep nothing of it. In one transaction with what was written.
     """
     at = now or datetime.now(UTC)
-    waiting = sa.update(batch_items).where(batch_items.c.batch_id == batch_id, batch_items.c.place == place)
     result = {"state": state, "creatives": list(creatives), "error": error, "updated_at": at}
-    if connection.execute(waiting.where(batch_items.c.state == "waiting").values(**result)).rowcount != 1:
+    if connection.execute(sa.update(batch_items).where(*_waiting(batch_id, place)).values(**result)).rowcount != 1:
         return False
     # The counters are the last word on progress: this update also makes those who finish items wait for each other.
     counter = batches.c.written if state == "done" else batches.c.rejected
@@ -234,6 +262,10 @@ def results(connection: Connection, batch_id: str, after_place: int, count: int)
     """At most `count` items from the one after `after_place` on (-1 for the first), in whatever state they are."""
     query = sa.select(*_ITEM_COLUMNS).where(batch_items.c.batch_id == batch_id, batch_items.c.place > after_place)
     return [BatchItem(*row) for row in connection.execute(query.order_by(batch_items.c.place).limit(count))]
+
+
+def _waiting(batch_id: str, place: int) -> tuple[sa.ColumnElement[bool], ...]:
+    return (batch_items.c.batch_id == batch_id, batch_items.c.place == place, batch_items.c.state == "waiting")
 
 
 def _end(

@@ -46,6 +46,8 @@ class FeedbackRow:
 
 
 _COLUMNS = [feedback.c[name] for name in FeedbackRow.__slots__]
+_IDS_A_STATEMENT = 500
+"""Older SQLites take 999 parameters."""
 _REPLACED = ("verdict", "edited", "reason", "why", "holdout", "updated_at")
 
 
@@ -88,6 +90,58 @@ def waiting(connection: Connection, count: int, *, holdout: bool = False) -> lis
     query = sa.select(*_COLUMNS).where(feedback.c.state == "waiting", feedback.c.holdout.is_(holdout))
     query = query.order_by(feedback.c.created_at, feedback.c.id).limit(count)
     return [FeedbackRow(*row) for row in connection.execute(query)]
+
+
+def learnable(connection: Connection) -> list[FeedbackRow]:
+    """
+    What a dataset is made of: all that waits and all that was used before, oldest first, without the hold-out.
+
+    Of a client's verdicts on one creative the last one stands, whatever became of it: who accepted an ad and rejects
+    it later does not teach it any more.
+    """
+    later = feedback.alias("later")
+    overruled = sa.exists().where(
+        later.c.client == feedback.c.client,
+        later.c.creative_id == feedback.c.creative_id,
+        later.c.created_at > feedback.c.created_at,
+    )
+    query = sa.select(*_COLUMNS).where(
+        feedback.c.state.in_(("waiting", "used")), feedback.c.holdout.is_(False), ~overruled
+    )
+    query = query.order_by(feedback.c.created_at, feedback.c.id)
+    return [FeedbackRow(*row) for row in connection.execute(query)]
+
+
+def use(connection: Connection, rows: Sequence[FeedbackRow], dataset_digest: str, *, at: datetime) -> int:
+    """Mark those that still wait as they were read as used in a dataset; returns how many did."""
+    return _settle(connection, rows, {"state": "used", "dataset_digest": dataset_digest, "updated_at": at})
+
+
+def exclude(connection: Connection, rows: Sequence[FeedbackRow], why: str, *, at: datetime) -> int:
+    """Say why nothing is learnt from those that still wait as they were read; returns how many did."""
+    return _settle(connection, rows, {"state": "excluded", "why": why, "updated_at": at})
+
+
+def _settle(connection: Connection, rows: Sequence[FeedbackRow], values: dict[str, Any]) -> int:
+    """A verdict that was replaced since it was read is another one: nobody has looked at it yet."""
+    settled = 0
+    for start in range(0, len(rows), _IDS_A_STATEMENT // 2):
+        read = [(row.id, row.updated_at) for row in rows[start : start + _IDS_A_STATEMENT // 2]]
+        as_read = sa.tuple_(feedback.c.id, feedback.c.updated_at).in_(read)
+        statement = sa.update(feedback).where(feedback.c.state == "waiting", as_read)
+        settled += connection.execute(statement.values(**values)).rowcount
+    return settled
+
+
+def serve(connection: Connection, feedback_ids: Sequence[str], run_id: str, version: str, *, at: datetime) -> int:
+    """Note the run that learnt from them and the version that it became, where none is noted yet."""
+    values = {"run_id": run_id, "served_version": version, "updated_at": at}
+    noted = 0
+    for start in range(0, len(feedback_ids), _IDS_A_STATEMENT):
+        part = list(feedback_ids[start : start + _IDS_A_STATEMENT])
+        these = feedback.c.id.in_(part), feedback.c.state == "used", feedback.c.served_version == ""
+        noted += connection.execute(sa.update(feedback).where(*these).values(**values)).rowcount
+    return noted
 
 
 def count_since(connection: Connection, client: str, since: datetime) -> int:

@@ -6,20 +6,24 @@ Knows no content. An object is there whole or not at all; the latest put of a ke
 
 from __future__ import annotations
 
+import io
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 from urllib.parse import urlsplit
 
 from model.store.tables import StoreError
 
 KEY_CHARS_MAX = 512
 """S3 takes 1,024 bytes, prefix included."""
+CHUNK_BYTES = 1024 * 1024
+"""Of a file on its way."""
 CONNECT_SECONDS = 2
 READ_SECONDS = 10
 ATTEMPTS = 2
@@ -57,7 +61,11 @@ class _Place(Protocol):
 
     def put(self, key: str, content: bytes) -> None: ...
 
+    def put_file(self, key: str, path: Path) -> None: ...
+
     def get(self, key: str) -> bytes: ...
+
+    def get_file(self, key: str, path: Path) -> None: ...
 
     def keys(self, prefix: str) -> Iterator[str]: ...
 
@@ -92,6 +100,22 @@ class ObjectStore:
         """Raises ObjectMissingError or ObjectStoreDownError."""
         return self._place.get(checked(key))
 
+    def put_file(self, key: str, path: Path) -> None:
+        """As `put`, of a file of up to 5 GB that is never in memory. Raises OSError where `path` cannot be read."""
+        with path.open("rb"):  # its errors are the caller's, and those of the store are ours
+            pass
+        self._place.put_file(checked(key), path)
+
+    def get_file(self, key: str, path: Path) -> None:
+        """
+        As `get`, into a file that is written over, and never in memory.
+
+        Raises OSError where `path` cannot be opened; on any other error what it holds is worth nothing.
+        """
+        with path.open("wb"):
+            pass
+        self._place.get_file(checked(key), path)
+
     def list(self, prefix: str) -> list[str]:
         """Every key that begins with `prefix`, sorted; a prefix is a whole key or ends in a slash, or is empty."""
         if prefix:
@@ -119,13 +143,20 @@ class _Folder:
         self._root = root
 
     def put(self, key: str, content: bytes) -> None:
+        self._put(key, io.BytesIO(content))
+
+    def put_file(self, key: str, path: Path) -> None:
+        with _folder_errors(), path.open("rb") as content:
+            self._put(key, content)
+
+    def _put(self, key: str, content: IO[bytes]) -> None:
         target = self._root / key
         with _folder_errors():
             target.parent.mkdir(parents=True, exist_ok=True)
             descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=target.parent)
             try:
                 with os.fdopen(descriptor, "wb") as file:
-                    file.write(content)
+                    shutil.copyfileobj(content, file, CHUNK_BYTES)
                     file.flush()
                     os.fsync(file.fileno())  # or a power cut leaves the name and not the bytes
                 Path(name).chmod(0o644)
@@ -137,6 +168,10 @@ class _Folder:
     def get(self, key: str) -> bytes:
         with _folder_errors(missing=True):
             return (self._root / key).read_bytes()
+
+    def get_file(self, key: str, path: Path) -> None:
+        with _folder_errors(missing=True), (self._root / key).open("rb") as content, path.open("wb") as file:
+            shutil.copyfileobj(content, file, CHUNK_BYTES)
 
     def keys(self, prefix: str) -> Iterator[str]:
         start = self._root / prefix if prefix else self._root
@@ -180,10 +215,19 @@ class _Bucket:
         with _bucket_errors():
             self._client.put_object(**self._named(key), Body=content)
 
+    def put_file(self, key: str, path: Path) -> None:
+        with _bucket_errors(), path.open("rb") as content:
+            self._client.put_object(**self._named(key), Body=content)
+
     def get(self, key: str) -> bytes:
         with _bucket_errors():
             content: bytes = self._client.get_object(**self._named(key))["Body"].read()
             return content
+
+    def get_file(self, key: str, path: Path) -> None:
+        with _bucket_errors(), path.open("wb") as file:
+            for chunk in self._client.get_object(**self._named(key))["Body"].iter_chunks(CHUNK_BYTES):
+                file.write(chunk)
 
     def keys(self, prefix: str) -> Iterator[str]:
         asked = self._prefix + prefix

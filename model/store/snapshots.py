@@ -32,6 +32,12 @@ def insert(connection: Connection, snapshot: Snapshot) -> bool:
     return connection.execute(insert_new(connection, snapshots).values(**values)).rowcount == 1
 
 
+def renew(connection: Connection, client: str, digest: str, at: datetime) -> None:
+    """A catalogue that the client had before is its newest again."""
+    mine = sa.update(snapshots).where(snapshots.c.client == client, snapshots.c.digest == digest)
+    connection.execute(mine.where(snapshots.c.created_at < at).values(created_at=at))
+
+
 def find(connection: Connection, client: str, digest: str) -> Snapshot | None:
     """None where this client uploaded no such catalogue, whoever else did."""
     query = sa.select(*_COLUMNS).where(snapshots.c.client == client, snapshots.c.digest == digest)

@@ -6,30 +6,23 @@ Knows no entity's rules (see the module named after each table) and no HTTP.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Column, Connection, Engine, Table, event, make_url
+from sqlalchemy import Column, Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from model.store import migrations
 from model.store.driver_errors import down_reason, is_transient
-
-CONNECT_SECONDS = 3
-"""A database that does not answer is down; libpq takes whole seconds from 2."""
-WAIT_SECONDS = 5
-"""Longest wait for a lock or a pooled connection: a request has better things to do, and 503 is an answer."""
-STATEMENT_SECONDS = 30
-"""No statement of ours takes a tenth of that; one that does holds locks that others wait for."""
-POOL_SIZE = 8
-"""Connections of one process: the writer, some readers, the batch threads. As many again under load."""
+from model.store.engines import LOG_PAGES, open_engine
 
 
 class StoreError(RuntimeError):
@@ -105,6 +98,7 @@ creatives = Table(
     Column("batch_id", sa.Text),
     Column("created_at", UtcTime, nullable=False),
     sa.Index(None, "id"),  # `adloom trace` knows no client
+    sa.Index(None, "client", "created_at"),  # GET /v1/stats
 )
 
 feedback = Table(
@@ -273,20 +267,35 @@ retrains = Table(
     sa.Index("uq_retrains_open", "task", unique=True, sqlite_where=_OPEN_RETRAIN, postgresql_where=_OPEN_RETRAIN),
 )
 
+# How runs of DAGs ended. A run as a whole has no task.
+pipeline_runs = Table(
+    "pipeline_runs",
+    metadata,
+    Column("dag", sa.Text, primary_key=True),
+    Column("run", sa.Text, primary_key=True),
+    Column("task", sa.Text, primary_key=True),
+    Column("state", sa.Text, primary_key=True),
+    Column("at", UtcTime, nullable=False),
+)
+
 
 class Database:
     """
     Connections to one database; opens none before it is used. Threads may share it.
 
     On SQLite (WAL, synchronous NORMAL) a committed row survives a kill of the process. A power cut may take what
-    was committed since the last checkpoint, at most some 1,000 pages of 4 kB, and damages nothing; add
+    was committed since the last checkpoint, some 1,000 pages of 4 kB, and damages nothing; add
     `?synchronous=FULL` to the address to lose nothing then either, at one forced write a commit. PostgreSQL loses
     nothing in both cases, as it is set up by default.
     """
 
-    def __init__(self, url: str) -> None:
-        """Raises ValueError where `url` names no database that we can use; the message does not repeat it."""
-        self.engine = _engine(url)
+    def __init__(self, url: str, *, log_pages_max: int = LOG_PAGES) -> None:
+        """
+        Raises ValueError where `url` names no database that we can use; the message does not repeat it.
+
+        `log_pages_max`: when SQLite makes a checkpoint inside a commit; more where `checkpoint` is called beside them.
+        """
+        self.engine = open_engine(url, log_pages_max)
 
     @property
     def is_sqlite(self) -> bool:
@@ -309,6 +318,22 @@ class Database:
         """Raises StoreDownError where the database does not answer."""
         with self.connect() as connection:
             connection.execute(sa.select(1))
+
+    def checkpoint(self) -> None:
+        """
+        Move what SQLite's log holds into its file, while others read and write; PostgreSQL does so by itself.
+
+        Raises StoreDownError. Never waits: what somebody is in the way of is left for the next time.
+        """
+        if not self.is_sqlite:
+            return
+        with translated(), self.engine.connect() as connection:
+            # By the driver: SQLAlchemy would begin a transaction, and a checkpoint takes place in none.
+            driver: Any = connection.connection.driver_connection
+            try:
+                driver.execute("PRAGMA wal_checkpoint(PASSIVE)").close()
+            except sqlite3.Error as error:
+                raise DBAPIError.instance("PRAGMA wal_checkpoint", None, error, sqlite3.Error) from error
 
     def upgrade(self) -> None:
         """
@@ -343,44 +368,6 @@ def _insert_new(dialect: str, table: Table) -> postgresql.Insert | sqlite.Insert
     build = postgresql.insert if dialect == "postgresql" else sqlite.insert
     # SQLAlchemy forgets an INSERT's rowcount otherwise, and then it is -1 on PostgreSQL.
     return build(table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
-
-
-def _engine(url: str) -> Engine:
-    try:
-        address = make_url(url)
-    except ArgumentError:
-        raise ValueError("the database address must be sqlite:///FILE or postgresql+psycopg://...") from None
-    common: dict[str, Any] = {"hide_parameters": True, "pool_size": POOL_SIZE, "max_overflow": POOL_SIZE}
-    common["pool_timeout"] = WAIT_SECONDS
-    if address.drivername == "postgresql+psycopg":
-        waits = f"-c statement_timeout={STATEMENT_SECONDS}s -c lock_timeout={WAIT_SECONDS}s"
-        waits += f" {address.query.get('options', '')}"  # what the address says comes last and so counts
-        there = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": WAIT_SECONDS * 1000, "options": waits}
-        return sa.create_engine(address, pool_pre_ping=True, connect_args=there, **common)
-    if address.drivername not in ("sqlite", "sqlite+pysqlite"):
-        raise ValueError("the database address must be sqlite:///FILE or postgresql+psycopg://...")
-    if address.database in (None, "", ":memory:"):
-        raise ValueError("a database in memory cannot be shared by threads: name a file, sqlite:///FILE")
-    synchronous = str(address.query.get("synchronous", "NORMAL")).upper()
-    if synchronous not in ("NORMAL", "FULL"):
-        raise ValueError("synchronous in the database address must be NORMAL or FULL")
-    address = address.difference_update_query(["synchronous"])
-    engine = sa.create_engine(address, connect_args={"timeout": WAIT_SECONDS}, **common)
-    event.listen(engine, "connect", partial(_prepare_sqlite, synchronous))
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _prepare_sqlite(synchronous: str, connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # or the driver begins transactions behind our back, and too late
-    for pragma in ("journal_mode = WAL", f"synchronous = {synchronous}", "foreign_keys = ON"):
-        connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    """A writer takes the lock first: one that reads and then writes could otherwise be refused without a wait."""
-    kind = connection.get_execution_options().get("sqlite_begin", "IMMEDIATE")
-    connection.exec_driver_sql(f"BEGIN {kind}")
 
 
 @contextmanager

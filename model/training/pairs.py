@@ -14,12 +14,10 @@ from typing import Any
 
 from model.channel import ChannelSpec, channel
 from model.creative import Copy
+from model.feedback_rules import LEARN_VALIDITY_MIN
 from model.product import Product
 from model.prompt import VOICES
 from model.validity import assess
-
-VALIDITY_MIN = 0.9
-"""A pair that the score marks lower would teach what the writer then has to throw away."""
 
 
 class PairsError(ValueError):
@@ -95,7 +93,7 @@ def flaws(pair: Pair) -> list[str]:
     """Why a pair should not be learnt from, one sentence each; empty for a good one."""
     judged = assess(pair.product, pair.words, pair.spec)
     found = []
-    if judged.validity < VALIDITY_MIN:
+    if judged.validity < LEARN_VALIDITY_MIN:
         kinds = "; ".join(f"{finding.kind}: {finding.detail}" for finding in judged.findings)
         found.append(f"validity {judged.validity:.2f} ({kinds})")
     for limits in pair.spec.fields:

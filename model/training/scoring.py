@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from model.feedback_rules import LEARN_VALIDITY_MIN
 from model.training import measures
 from model.training.intervals import interval, paired_difference
-from model.training.pairs import VALIDITY_MIN, Pair
+from model.training.pairs import Pair
 from model.training.relevance import Embedder
 from model.training.written import Written
 from model.validity import GROUNDING, STRUCTURAL
@@ -96,7 +97,7 @@ def _rows(written: Sequence[Written], instruments: Instruments, sense: Mapping[s
     references = [each.pair.words.joined() for each in written]
     columns: dict[str, list[Any]] = {
         "validity": [each.validity for each in written],
-        "valid": [float(each.validity >= VALIDITY_MIN) for each in written],
+        "valid": [float(each.validity >= LEARN_VALIDITY_MIN) for each in written],
         "grounded": [float(not _kinds(each) & GROUNDING) for each in written],
         "structural": [float(not _kinds(each) & STRUCTURAL) for each in written],
         "untouched": [float(not each.repairs) for each in written],

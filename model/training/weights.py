@@ -46,10 +46,8 @@ class Weights:
         return f"{base} + adapter@sha256:{file_sha256(Path(self.adapter) / ADAPTER_FILE)}"
 
     def dataset_digest(self) -> str:
-        """sha256 of the pairs that the adapter was trained on; empty where no record of its run lies beside it."""
-        if not self.adapter:
-            return ""
-        folder = Path(self.adapter)
+        """sha256 of the pairs that they were tuned on; empty where no record of the run lies beside them."""
+        folder = Path(self.adapter or self.source)
         records = (folder / "run.json", "parameters"), (folder.parent / "config.json", "")
         for path, part in records:
             with contextlib.suppress(OSError, ValueError, AttributeError):

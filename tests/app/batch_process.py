@@ -1,11 +1,15 @@
 """
-A process that works on batches until it is killed: `python -m tests.app.batch_process URL SECONDS_A_PRODUCT LEASE`.
+A process that works on batches until it is killed: `python -m tests.app.batch_process URL SECONDS_A_PRODUCT LEASE SKU`.
+
+It is killed by the product SKU; by none where that is empty.
 
 Says on standard output, a line each, which place of which batch it has written.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -55,10 +59,23 @@ def tell(written: WrittenItem) -> None:
     sys.stdout.flush()
 
 
-def main(url: str, seconds: str, lease_seconds: str) -> None:
+class FatalWriter(BatchWriter):
+    """Kills its process at one product, as one that runs it out of memory would."""
+
+    def __init__(self, fatal_sku: str, **options: Any) -> None:
+        super().__init__(**options)
+        self._fatal_sku = fatal_sku
+
+    def write(self, product: Product, *order: Any, **manner: Any) -> tuple[Creative, ...]:
+        if product.sku == self._fatal_sku:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().write(product, *order, **manner)
+
+
+def main(url: str, seconds: str, lease_seconds: str, fatal_sku: str = "") -> None:
     database = Database(url)
     writes = WriteQueue(database, depth_max=256)
-    writer = BatchWriter(seconds=float(seconds))
+    writer = FatalWriter(fatal_sku, seconds=float(seconds))
     worker = BatchWorker(database, writes, writer, Settings(batch_writers=2), tell, lease_seconds=float(lease_seconds))
     worker.start()
     threading.Event().wait()

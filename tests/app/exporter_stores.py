@@ -1,5 +1,5 @@
 """
-What the exporter reads, made by a test below one folder: database, objects, ledger, and a service's /version.
+What the exporter reads, made by a test below one folder: database, ledger, and a service's /version.
 
 Knows no exporter.
 """
@@ -10,33 +10,33 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 from model.ledger import Entry, Ledger
-from model.store import batches, snapshots
+from model.store import batches, drift_reports, retrains, snapshots
 from model.store.batches import NewBatch, NewItem
-from model.store.objects import ObjectStore
+from model.store.drift_reports import DriftReport, Mode, Verdict
+from model.store.retrains import Ended, NewRetrain, Trigger
 from model.store.snapshots import Snapshot
 from model.store.tables import Database
 
 UPLOADED = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
+HOUR = timedelta(hours=1)
 
 
 class Stores:
     """What the exporter reads, below one folder."""
 
     def __init__(self, folder: Path) -> None:
-        self.file, self.folder, self.ledger_path = folder / "adloom.db", folder / "objects", folder / "ledger.jsonl"
+        self.file, self.ledger_path = folder / "adloom.db", folder / "ledger.jsonl"
         self.database = Database(f"sqlite:///{self.file}")
-        self.objects = ObjectStore(str(self.folder))
         self.ledger = Ledger(self.ledger_path)
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"ADLOOM_DATABASE_URL": f"sqlite:///{self.file}", "ADLOOM_OBJECTS_URL": str(self.folder)}
+        return {"ADLOOM_DATABASE_URL": f"sqlite:///{self.file}"}
 
     def upload(self, digest: str, rows: int, at: datetime) -> None:
         with self.database.begin() as connection:
@@ -51,12 +51,23 @@ class Stores:
     def promote(self, version: int) -> None:
         self.ledger.append(Entry("promote", "done", f"attempt{version}", "test", "test", None, version))
 
-    def report_drift(self, key: str, share: Any, timestamp: Any = "2026-01-15T13:00:00+00:00") -> None:
-        self.objects.put(f"drift/{key}.json", json.dumps({"timestamp": timestamp, "drift_share": share}).encode())
+    def report_drift(self, at: datetime, share: float, *, hurts: bool = False, mode: Mode = "online") -> None:
+        """Of the hour that ends then."""
+        verdict: Verdict = "drift" if share else "steady"
+        report = DriftReport(
+            id=f"dr_{mode}_{at:%d%H}", task="ad_writer", mode=mode, window_start=at - HOUR, window_end=at, rows=900,
+            reference="r" * 64, verdict=verdict, why="", share=share, hurts=hurts, columns={}, report_key="",
+            created_at=at,
+        )  # fmt: skip
+        with self.database.begin() as connection:
+            drift_reports.insert(connection, report)
 
-    def retrain(self, key: str, trigger: str, outcome: str) -> None:
-        content = json.dumps({"trigger": trigger, "outcome": outcome, "run": "abc"})
-        self.objects.put(f"retrains/{key}.json", content.encode())
+    def retrain(self, trigger: Trigger, outcome: Ended, at: datetime, *, helped: bool | None = None) -> None:
+        with self.database.begin() as connection:
+            row = retrains.ask(connection, NewRetrain("ad_writer", trigger, {}, "test", at))
+            retrains.finish(connection, row.id, outcome, at=at)
+            if helped is not None:
+                retrains.judge_help(connection, row.id, helped, {})
 
 
 @contextmanager

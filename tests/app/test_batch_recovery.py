@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from app.batch_worker import BatchWorker
+from app.batch_worker import ATTEMPTS, FATAL, BatchWorker
 from model.store import batches
 from model.store.tables import Database
 from tests.app.batch_process import BatchWriter
@@ -134,8 +135,8 @@ def test_two_processes_on_the_same_batch_at_once_write_each_product_once(databas
 
 
 @contextmanager
-def process(url: str, *, lease_seconds: float) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "tests.app.batch_process", url, "0.02", str(lease_seconds)]
+def process(url: str, *, lease_seconds: float, fatal_sku: str = "") -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "tests.app.batch_process", url, "0.02", str(lease_seconds), fatal_sku]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as started:
         try:
             yield started
@@ -162,6 +163,31 @@ def test_a_process_killed_in_the_middle_is_followed_by_one_that_finishes(databas
     assert not set(told) & set(told_later)
     # Two threads: each may have been killed, or stopped by us, between its commit and its line.
     assert len(told) + len(told_later) >= 120 - 4
+
+
+@pytest.mark.slow
+def test_a_product_that_kills_its_process_fails_after_three_and_the_others_are_written(
+    database: Database, url: str
+) -> None:
+    batch_id = queue(database, 12)
+    statuses = []
+    while row_of(database, batch_id).state != "done":
+        with process(url, lease_seconds=0.5, fatal_sku="BOWL-0") as started:
+            wait_until(
+                lambda: started.poll() is not None or row_of(database, batch_id).state == "done",
+                "the end of the process, or of the batch",
+                WAIT_SECONDS_MAX,
+            )
+            statuses.append(started.poll())
+    row = row_of(database, batch_id)
+    with database.connect() as connection:
+        items = batches.results(connection, batch_id, -1, 12)
+
+    assert statuses == [-signal.SIGKILL] * ATTEMPTS + [None]
+    assert (row.written, row.rejected) == (11, 1)
+    assert [item.place for item in items if item.state == "failed"] == [0]
+    assert items[0].error == FATAL
+    assert max(item.attempts for item in items[1:]) <= ATTEMPTS
 
 
 @pytest.mark.slow

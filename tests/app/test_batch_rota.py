@@ -96,9 +96,3 @@ def test_a_batch_that_is_gone_has_no_turns_and_its_client_neither() -> None:
 
     assert turns(rota, 3) == "xxx"
     assert rota.batches() == [stays]
-
-
-def test_failures_are_counted_by_item() -> None:
-    batch = held("shop", "a", 2)
-
-    assert [batch.failed(item("a", place)) for place in (0, 1, 0)] == [1, 1, 2]

@@ -219,14 +219,21 @@ async def test_more_products_than_a_batch_may_have_are_422_before_any_is_looked_
         b'[{"sku": "A", "title": "hunter2", "price": 1e400}]',
         b'[{"sku": "A", "title": "hunter2", "price": ' + b"9" * 5_000 + b"}]",
         b'[{"sku": "A", "title": "hunter2\xff"}]',
-        b'[{"sku": "A", "title": "' + b"hunter2" * 150_000 + b'"}]',
+        b'[{"sku": "A", "title": "bowl", "title": "hunter2"}]',
         b"- &a [hunter2]\n- [*a, *a]\n",
         b"\x1f\x8b\x08hunter2",
         b"PK\x03\x04hunter2",
     ],
     ids=lambda body: body[:40].decode("latin-1"),
 )
-async def test_a_hostile_catalogue_is_422(client: httpx.AsyncClient, catalogue: bytes) -> None:
+async def test_a_catalogue_that_is_no_plain_json_is_400(client: httpx.AsyncClient, catalogue: bytes) -> None:
+    answer = await client.post("/v1/catalogue", content=catalogue, headers=JSON)
+
+    refused(answer, ProblemKind.MALFORMED_JSON)
+
+
+async def test_a_catalogue_with_a_title_of_a_megabyte_is_422(client: httpx.AsyncClient) -> None:
+    catalogue = b'[{"sku": "A", "title": "' + b"hunter2" * 150_000 + b'"}]'
     answer = await client.post("/v1/catalogue", content=catalogue, headers=JSON)
 
     refused(answer, ProblemKind.INVALID_REQUEST)

@@ -62,6 +62,40 @@ async def test_the_same_rows_have_the_same_digest_in_every_form(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
+    "body",
+    [
+        b'[{"title": "Bowl", "title": "Vase"}]',
+        b'[{"title": "Bowl", "price": NaN}]',
+        b'[{"title": "Bowl", "price": 1e400}]',
+        b'[{"title": "Bowl", "price": ' + b"1" * 20 + b"}]",
+        b'[{"title": "Bowl \xff"}]',
+        b'[{"title": "Bowl \\ud800"}]',
+        b"[" * 10_000,
+        b'[{"title": "Bowl"}',
+    ],
+    ids=lambda body: repr(body[:40]),
+)
+async def test_json_that_readers_differ_on_is_400_and_nothing_is_kept(body: bytes, tmp_path: Path) -> None:
+    async with remembering(tmp_path, ROUTERS) as client:
+        answer = await client.post("/v1/catalogue", content=body, headers={"Content-Type": "application/json"})
+        kept = list((tmp_path / "objects").glob("catalogue/*"))
+
+    assert answer.status_code == 400
+    assert answer.json()["type"] == ProblemKind.MALFORMED_JSON.type
+    assert kept == []
+
+
+@pytest.mark.parametrize(
+    "body", [b'[{"title": "Bowl", "stock": ' + b"1" * 19 + b"}]", b'\xef\xbb\xbf[{"title": "Bowl"}]']
+)
+async def test_json_with_a_large_number_or_a_mark_of_its_encoding_is_taken(body: bytes, tmp_path: Path) -> None:
+    async with remembering(tmp_path, ROUTERS) as client:
+        answer = await client.post("/v1/catalogue", content=body, headers={"Content-Type": "application/json"})
+
+    assert (answer.status_code, answer.json()["products"]) == (201, 1)
+
+
+@pytest.mark.parametrize(
     ("media_type", "body"),
     [("text/csv", CSV_EXAMPLE), ("application/json", json.dumps(JSON_EXAMPLE)),
      ("application/x-ndjson", JSON_LINES_EXAMPLE)],

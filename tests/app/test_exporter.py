@@ -22,7 +22,7 @@ from app.exporter import DEFAULT_LEDGER, STALE_INTERVALS, Exporter, Watched
 from app.exporter_sources import PRODUCTS, Reading, SourceError
 from model.promotion import LEDGER
 from model.registry import DEFAULT_FOLDER
-from tests.app.exporter_stores import UPLOADED, Stores, answering_version
+from tests.app.exporter_stores import HOUR, UPLOADED, Stores, answering_version
 
 WAIT_SECONDS_MAX = 20.0
 INTERVAL_SECONDS = 0.4
@@ -94,17 +94,18 @@ def test_everything_the_stores_hold_is_published_and_follows_them(
     stores.upload("new", 120, UPLOADED)
     stores.order_batch(1)
     stores.promote(7)
-    stores.report_drift("2026-01-14T00-00-00Z", 0.9)
-    stores.report_drift("2026-01-15T13-00-00Z", 0.25)
-    stores.retrain("one", "drift", "promoted")
-    stores.retrain("two", "drift", "promoted")
+    stores.report_drift(UPLOADED - HOUR, 0.9)
+    stores.report_drift(UPLOADED, 0.25, hurts=True)
+    stores.report_drift(UPLOADED + HOUR, 0.75, mode="batch")
+    stores.retrain("drift", "promoted", UPLOADED, helped=True)
+    stores.retrain("drift", "promoted", UPLOADED + HOUR, helped=False)
     began = time.time()
     with running(stores, "--service", address) as (_, metrics):
         first = scrape_until(metrics, all_up)
         version["registry_version"] = "6"
         stores.promote(8)
         stores.upload("newer", 121, datetime(2026, 1, 16, tzinfo=UTC))
-        stores.retrain("three", "manual", "failed")
+        stores.retrain("manual", "failed", UPLOADED + 2 * HOUR)
         then = scrape_until(
             metrics,
             lambda found: (
@@ -119,8 +120,9 @@ def test_everything_the_stores_hold_is_published_and_follows_them(
     assert first["adloom_catalogue_products[]"] == 120
     assert (first["adloom_batches[queued]"], first["adloom_batches[done]"]) == (1, 0)
     assert (first["adloom_champion_version[]"], first["adloom_truth_divergence[]"]) == (7, 0)
-    assert first["adloom_drift_share_ratio[]"] == 0.25
-    assert first["adloom_drift_report_timestamp_seconds[]"] == datetime(2026, 1, 15, 13, tzinfo=UTC).timestamp()
+    assert (first["adloom_drift_share_ratio[]"], first["adloom_drift_hurts[]"]) == (0.25, 1)
+    assert first["adloom_drift_report_timestamp_seconds[]"] == UPLOADED.timestamp()
+    assert first["adloom_retrains_useless[]"] == 1
     assert first["adloom_retrains_total[promoted,drift]"] == 2
     assert first["adloom_retrains_total[failed,manual]"] == 0
     assert all(first[f"adloom_exporter_source_success_timestamp_seconds[{name}]"] >= began for name in SOURCES)
@@ -213,7 +215,6 @@ def test_a_wrong_argument_is_one_line_and_status_2(arguments: list[str], capsys:
     [
         ("ADLOOM_DATABASE_URL", "mysql://u:hunter2@h/d"),
         ("ADLOOM_THREADS", "hunter2"),
-        ("ADLOOM_OBJECTS_URL", "ftp://hunter2"),
     ],
 )
 def test_a_wrong_setting_is_named_and_its_value_is_not(

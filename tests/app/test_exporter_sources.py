@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from app.exporter_sources import Reading, SourceError, all_sources
-from tests.app.exporter_stores import Stores, answering_version
+from model.store.retrains import OUTCOMES, TRIGGERS
+from tests.app.exporter_stores import HOUR, UPLOADED, Stores, answering_version
 from tests.app.service_client import service as running_service
 
 
@@ -28,53 +29,56 @@ def service() -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _read(stores: Stores, source: str, service: str = "") -> list[Reading]:
-    return all_sources(stores.database, stores.objects, stores.ledger_path, service)[source]()
+    return all_sources(stores.database, stores.ledger_path, service)[source]()
 
 
-@pytest.mark.parametrize(
-    ("share", "timestamp"),
-    [
-        (1.1, "2026-01-15T13:00:00Z"),
-        (-0.1, "2026-01-15T13:00:00Z"),
-        (float("nan"), "2026-01-15T13:00:00Z"),
-        (True, "2026-01-15T13:00:00Z"),
-        ("0.5", "2026-01-15T13:00:00Z"),
-        (None, "2026-01-15T13:00:00Z"),
-        (0.5, "2026-01-15T13:00:00"),
-        (0.5, "yesterday"),
-        (0.5, 1768482000),
-    ],
-)
-def test_a_drift_report_of_another_form_is_an_error_and_no_value(stores: Stores, share: Any, timestamp: Any) -> None:
-    stores.report_drift("2026-01-15", share, timestamp)
-
-    with pytest.raises(SourceError, match="the newest drift report"):
-        _read(stores, "drift")
+def _values(readings: list[Reading]) -> dict[str, float]:
+    return {reading.metric.name: reading.value for reading in readings if reading.value or not reading.labels}
 
 
-@pytest.mark.parametrize("share", [0, 1])
-def test_a_drift_share_may_be_nothing_or_all(stores: Stores, share: int) -> None:
-    stores.report_drift("2026-01-15", share)
-
-    assert _read(stores, "drift")[0].value == share
+def test_without_a_drift_report_nothing_is_said_of_drift(stores: Stores) -> None:
+    assert _read(stores, "drift") == []
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"[" * 100_000])
-def test_an_object_that_is_no_json_object_is_an_error(stores: Stores, content: bytes) -> None:
-    stores.objects.put("drift/2026-01-15.json", content)
-    stores.objects.put("retrains/1.json", content)
+def test_a_report_of_a_snapshot_says_nothing_of_traffic(stores: Stores) -> None:
+    stores.report_drift(UPLOADED, 1.0, mode="batch")
 
-    for source in ("drift", "retrains"):
-        with pytest.raises(SourceError, match="no JSON"):
-            _read(stores, source)
+    assert _read(stores, "drift") == []
 
 
-@pytest.mark.parametrize(("trigger", "outcome"), [("boredom", "promoted"), ("drift", "perfect")])
-def test_a_retrain_with_an_unknown_label_is_an_error(stores: Stores, trigger: str, outcome: str) -> None:
-    stores.retrain("one", trigger, outcome)
+@pytest.mark.parametrize(("share", "hurts"), [(0.0, False), (1.0, True)])
+def test_the_latest_window_counts_whenever_it_was_reported(stores: Stores, share: float, hurts: bool) -> None:
+    stores.report_drift(UPLOADED, share, hurts=hurts)
+    stores.report_drift(UPLOADED - HOUR, 0.5)
 
-    with pytest.raises(SourceError, match="a retrain needs a trigger"):
-        _read(stores, "retrains")
+    assert _values(_read(stores, "drift")) == {
+        "adloom_drift_share_ratio": share,
+        "adloom_drift_hurts": float(hurts),
+        "adloom_drift_report_timestamp_seconds": UPLOADED.timestamp(),
+    }
+
+
+def test_every_trigger_and_outcome_is_published_before_it_first_happens(stores: Stores) -> None:
+    readings = _read(stores, "retrains")
+    pairs = {reading.labels for reading in readings if reading.labels}
+
+    assert pairs == set(product(TRIGGERS, OUTCOMES))
+    assert {reading.value for reading in readings} == {0}
+
+
+def test_retrains_are_counted_by_cause_and_end(stores: Stores) -> None:
+    stores.retrain("drift", "promoted", UPLOADED, helped=False)
+    stores.retrain("manual", "dismissed", UPLOADED + HOUR)
+    stores.retrain("drift", "promoted", UPLOADED + 2 * HOUR, helped=False)
+    found = {reading.labels: reading.value for reading in _read(stores, "retrains") if reading.value}
+
+    assert found == {("drift", "promoted"): 2, ("manual", "dismissed"): 1, (): 2}
+
+
+@pytest.mark.parametrize("source", ["drift", "retrains"])
+def test_without_a_database_a_source_fails_and_is_not_a_quiet_zero(tmp_path: Path, source: str) -> None:
+    with pytest.raises(SourceError, match="no database yet"):
+        _read(Stores(tmp_path), source)
 
 
 @pytest.mark.parametrize(("champion", "runs", "expected"), [(7, "7", [0]), (7, "8", [1]), (7, "", []), (None, "7", [])])

@@ -117,6 +117,7 @@ def _example(parameter: Mapping[str, Any]) -> Any:
 def learn(known: dict[str, str], operation: Mapping[str, Any], answer: httpx.Response) -> None:
     """Ids that the service made up: later paths need them."""
     names = {"createBatch": ("batch_id", "id"), "giveFeedback": ("feedback_id", "id")}
+    names["startRetrain"] = ("retrain_id", "id")
     names["uploadCatalogue"] = ("digest", "digest")
     if operation["operationId"] in names:
         name, member = names[operation["operationId"]]

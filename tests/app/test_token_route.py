@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import anyio
 import httpx
 import pytest
 from jose import jwt
@@ -125,7 +124,9 @@ async def test_the_right_secret_with_something_behind_it_is_wrong(service: Guard
     padded = service.secret + "x" * (SECRET_CHARS_MAX - len(service.secret) + 1)
 
     assert_error(await ask(service, client_secret=service.secret + "x"), 401, "invalid_client")
-    assert_error(await ask(service, client_secret=padded), 401, "invalid_client")
+    refused = assert_error(await ask(service, client_secret=padded), 401, "invalid_client")
+
+    assert refused["type"] == "urn:adloom:problem:invalid-client"
 
 
 async def test_a_revoked_client_gets_no_token_and_an_old_secret_none_either(tmp_path: Path) -> None:
@@ -273,12 +274,9 @@ def test_a_secret_is_256_bits_behind_a_prefix_and_its_hash_says_how_it_was_made(
     assert hashed != hash_secret(one)
 
 
-def test_the_document_says_how_to_get_in(tmp_path: Path) -> None:
-    async def described() -> dict[str, Any]:
-        async with guarded(tmp_path) as service:
-            return service.app.openapi()
-
-    document = anyio.run(described)
+async def test_the_document_says_how_to_get_in(tmp_path: Path) -> None:
+    async with guarded(tmp_path) as service:
+        document = service.app.openapi()
     flow = document["components"]["securitySchemes"]["OAuth2"]["flows"]["clientCredentials"]
 
     assert flow["tokenUrl"] == "/v1/token"

@@ -103,6 +103,38 @@ def test_a_batch_is_claimed_again_once_its_lease_has_lapsed(database):
     assert after.lease_owner == "other"
 
 
+def test_the_first_claim_says_when_it_was_begun_and_later_ones_leave_that(database):
+    before = queued(database).started_at
+    first = claimed(database, "killed")
+    second = claimed(database, "other", now=NOON + 2 * MINUTE)
+
+    assert (before, first.started_at, second.started_at) == (None, NOON, NOON)
+
+
+def test_attempts_are_counted_given_back_and_not_counted_for_an_item_that_is_finished(database):
+    queued(database)
+    with database.begin() as connection:
+        counted = [batches.take_up(connection, "ba_1", place) for place in (0, 0, 1)]
+        batches.put_back(connection, "ba_1", 1)
+        batches.put_back(connection, "ba_1", 1)
+        batches.finish_item(connection, "ba_1", 2, "done", ["cr_1"])
+        of_finished = batches.take_up(connection, "ba_1", 2)
+        items = batches.results(connection, "ba_1", -1, 3)
+
+    assert counted == [1, 2, 1]
+    assert of_finished == 0
+    assert [item.attempts for item in items] == [2, 0, 0]
+
+
+def test_items_that_were_tried_before_come_after_those_that_were_not(database):
+    queued(database)
+    with database.begin() as connection:
+        batches.take_up(connection, "ba_1", 0)
+        waiting = batches.next_items(connection, "ba_1", 3)
+
+    assert [item.place for item in waiting] == [1, 2, 0]
+
+
 def test_only_the_owner_renews_or_gives_back(database):
     queued(database)
     claimed(database, "mine")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.settings import Settings
-from model.store import database_command
+from model.store import database_command, migrations
 from model.store.tables import StoreDownError
 from tests.real_parts import free_port
 
@@ -22,7 +22,7 @@ def test_upgrade_brings_a_database_to_what_this_version_needs(address, capsys):
     status = database_command.main(["status"])
 
     assert (first, second, status) == (0, 0, 0)
-    assert said == "the database is at revision 0001, which this version needs\n"
+    assert said == f"the database is at revision {migrations.head()}, which this version needs\n"
 
 
 def test_status_of_a_database_without_tables_is_1(tmp_path, monkeypatch, capsys):
@@ -30,7 +30,7 @@ def test_status_of_a_database_without_tables_is_1(tmp_path, monkeypatch, capsys)
     status = database_command.main(["status"])
 
     assert status == 1
-    assert capsys.readouterr().out == "the database is at revision none; this version needs 0001\n"
+    assert capsys.readouterr().out == f"the database is at revision none; this version needs {migrations.head()}\n"
 
 
 def test_a_database_that_is_not_there_is_said_without_its_address(monkeypatch):

@@ -269,3 +269,43 @@ def test_the_folder_may_be_gone_and_is_made_again(tmp_path):
 def test_both_errors_are_errors_of_the_store():
     assert issubclass(ObjectStoreDownError, StoreError)
     assert issubclass(ObjectMissingError, StoreError)
+
+
+def test_a_file_goes_in_and_comes_out_as_it_is(objects, tmp_path):
+    content = bytes(range(256)) * 10_000
+    (tmp_path / "in").write_bytes(content)
+    (tmp_path / "out").write_bytes(b"what stood there before, which is longer" * 100_000)
+    objects.put_file("a/file", tmp_path / "in")
+    objects.get_file("a/file", tmp_path / "out")
+
+    assert objects.get("a/file") == content
+    assert (tmp_path / "out").read_bytes() == content
+
+
+def test_a_file_that_cannot_be_read_is_no_trouble_of_the_store(objects, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        objects.put_file("a", tmp_path / "none")
+    assert objects.list("") == []
+
+
+def test_an_object_that_is_missing_gives_no_file(objects, tmp_path):
+    with pytest.raises(ObjectMissingError):
+        objects.get_file("none", tmp_path / "out")
+    with pytest.raises(FileNotFoundError):
+        objects.get_file("none", tmp_path / "no folder/out")
+
+
+def test_keys_of_files_are_checked_likewise(tmp_path):
+    objects = ObjectStore(str(tmp_path / "objects"))
+    (tmp_path / "in").write_bytes(b"1")
+    for act in (objects.put_file, objects.get_file):
+        with pytest.raises(ValueError, match="a key has parts"):
+            act("../up", tmp_path / "in")
+
+
+def test_a_store_that_is_down_is_so_for_files_too(tmp_path):
+    (tmp_path / "objects").write_bytes(b"a file where a folder should be")
+    (tmp_path / "in").write_bytes(b"1")
+
+    with pytest.raises(ObjectStoreDownError):
+        ObjectStore(str(tmp_path / "objects")).put_file("a/b", tmp_path / "in")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from model.training.leakage import GRAM_WORDS, novelty, refuse_leaks
+from model.heldout import GRAM_WORDS
+from model.training.leakage import novelty, refuse_leaks
 from model.training.pairs import pair_from_dict
 from model.training.run_config import TrainingError
 from tests.model.training.test_pairs import row

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from model.store.migrations.versions import r0001_first_tables, r0002_pipelines
+from model.store.migrations.versions import r0001_first_tables, r0002_pipelines, r0003_pipeline_runs
 
-REVISIONS = (r0001_first_tables, r0002_pipelines)
+REVISIONS = (r0001_first_tables, r0002_pipelines, r0003_pipeline_runs)
