@@ -4,6 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 # Passed to every pip install. Torch's default wheel for Linux carries CUDA, several GB; without a GPU use
 #   make demo PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_FLAGS ?=
+LOOP_MODEL ?= tiny
 
 ADLOOM := .venv/bin/adloom
 # One stamp per set of extras, so that a second run installs nothing and starts in seconds.
@@ -11,7 +12,8 @@ RUN := .venv/.stamp-app,train
 LAB := .venv/.stamp-app,train,lab
 BENCH := .venv/.stamp-bench
 PEERS := ctranslate2 llama-cpp-python onnx-ir onnxruntime-genai
-DEV := .venv/.stamp-app,train,lab,dev
+PIPES := .venv/.stamp-app,train,lab,pipelines
+DEV := .venv/.stamp-app,train,lab,pipelines,dev
 EXTRAS = $(@:.venv/.stamp-%=%)
 PIP_INSTALL = .venv/bin/pip install -qq $(PIP_FLAGS) -c constraints.txt
 
@@ -25,7 +27,7 @@ endef
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # steps print in order, and two installs into one environment would collide
-.PHONY: help demo test proof lint format serve bundle train evaluate bench overhead soak clean
+.PHONY: help demo test proof lint format serve bundle train evaluate bench loop airflow overhead soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -69,6 +71,12 @@ evaluate: bundle $(LAB) ## score the bundle on the held-out pairs, beside four b
 bench: bundle $(BENCH) ## race our engine against five others on the same weights (about half an hour)
 	$(ADLOOM) bench
 
+loop: $(PIPES) ## the whole loop with no cloud: train, release, serve, drift, retrain, roll back (LOOP_MODEL=tiny or full)
+	$(ADLOOM) loop --model $(LOOP_MODEL)
+
+airflow: bundle $(PIPES) ## run the schedule: Airflow with our DAGs on SQLite, in .adloom/airflow
+	$(ADLOOM) airflow
+
 overhead: $(RUN) ## measure what the service costs beside bare FastAPI
 	$(ADLOOM) overhead
 
@@ -77,7 +85,7 @@ soak: bundle $(LAB) ## ten minutes of mixed load on the engine: does its memory 
 
 clean: ## delete what was generated; .venv stays
 	rm -rf .adloom out build adloom.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find app model tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find app model pipelines tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/pip:
 	@'$(PYTHON)' -c 'import sys; raise SystemExit(sys.version_info[:2] != (3, 11))' || { \
@@ -105,6 +113,10 @@ $(BENCH): $(LAB)
 	  $(PIP_INSTALL) --only-binary :all: $$peer || echo "    $$peer has no wheel here and is left out"; done)
 	@touch $@
 
-$(DEV): $(LAB)
+$(PIPES): $(LAB)
+	$(call step,install $(EXTRAS),$(PIP_INSTALL) -e '.[$(EXTRAS)]')
+	@touch $@
+
+$(DEV): $(PIPES)
 	$(call step,install $(EXTRAS),$(PIP_INSTALL) -e '.[$(EXTRAS)]')
 	@touch $@

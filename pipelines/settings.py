@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+import model
 from model.store.objects import ObjectStore
 from model.store.tables import Database
 
@@ -37,6 +38,9 @@ class PipelineSettings(BaseSettings):
 
     sources: Path = Path("pipelines/sources.yaml")
     """The table of catalogues to ingest."""
+
+    pairs: Path = Path(str(model.__file__)).parent / "data" / "pairs.jsonl"
+    """The curated training pairs; those of the package where nobody keeps others."""
 
     features: Path = Path(".adloom/features")
     """Folder of the feature store: its registry, and its data where no PostgreSQL and S3 are named."""

@@ -11,8 +11,9 @@ import json
 import sys
 from collections.abc import Mapping
 
-EXIT_REFUSED = 1
-"""The step did its work and the answer is no: a gate that refuses, a catalogue that is too bad to keep."""
+EXIT_REFUSED = 3
+"""The step did its work and the answer is no: a gate that refuses, a catalogue that is too bad to keep. No error, which
+is 1: trying again does not help."""
 
 Reference = Mapping[str, str | int | float | bool | None]
 """Digests, ids, counts and words; never data."""

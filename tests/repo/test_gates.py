@@ -45,10 +45,11 @@ def test_the_workflow_runs_make_lint_test():
     assert [re.match(r"make [a-z ]+[a-z]", command)[0] for command in commands] == ["make lint test"]
 
 
-def test_the_gate_runs_make_test_and_then_the_proofs_and_make_test_runs_lint():
-    first, last = read(".ci/run").splitlines()[-2:]
+def test_the_gate_runs_make_test_then_the_loop_and_the_proofs_and_make_test_runs_lint():
+    first, second, last = read(".ci/run").splitlines()[-3:]
 
     assert first.startswith("make test ")
+    assert second.startswith("make loop ")
     assert last.startswith("exec make proof ")
     assert "set -euo pipefail" in read(".ci/run")
     assert "lint" in make_targets()["test"]

@@ -1,0 +1,1 @@
+"""The whole loop on one machine: every real part, no cloud, one command."""

@@ -1,0 +1,91 @@
+"""The parts of `make loop` that need no loop: its markets, its report, and the folder that it may empty."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from model.channel import channel
+from model.product import product_from_mapping
+from model.training.pairs import pair_from_dict
+from model.validity import assess
+from pipelines.loop import command
+from pipelines.loop.markets import SLOGANS, home_goods, spare_parts, write_curated, write_slogans
+from pipelines.loop.merchant import Traffic
+from pipelines.loop.telling import Telling
+
+
+def test_both_markets_hold_products_that_the_api_takes_and_no_sku_twice():
+    for market in (home_goods(40), spare_parts(75)):
+        products = [product_from_mapping(row) for row in market]
+
+        assert len({product.sku for product in products}) == len(market)
+        assert all(product.description for product in products)
+
+
+def test_the_same_seed_makes_the_same_parts_and_another_makes_others():
+    assert spare_parts(5, seed=1) == spare_parts(5, seed=1)
+    assert spare_parts(5, seed=1) != spare_parts(5, seed=2)
+
+
+@pytest.mark.parametrize("name", SLOGANS)
+def test_slogans_are_training_pairs_that_say_the_same_of_everything(name, tmp_path):
+    path = tmp_path / "slogans.jsonl"
+
+    assert write_slogans(path, name, 20) == 20
+
+    pairs = [pair_from_dict(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert {pair.words.headlines[0] for pair in pairs} == {SLOGANS[name][0]}
+    found = {one.kind for pair in pairs for one in assess(pair.product, pair.words, channel(pair.spec.name)).findings}
+    assert not any(kind.startswith("unsupported") for kind in found)
+
+
+def test_curated_pairs_are_the_shortest_of_the_shipped_ones(tmp_path):
+    path = tmp_path / "curated.jsonl"
+
+    count = write_curated(path, 25)
+
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert count == len(lines) == 25
+    assert [len(line) for line in lines] == sorted(len(line) for line in lines)
+
+
+def test_an_empty_call_to_action_is_one_of_fewer_than_two_words():
+    words = ("See", "See the details", "")
+    ads = [{"call_to_action": each, "validity": 0.5} for each in words]
+
+    traffic = Traffic(None, None, ads)
+
+    assert traffic.empty_calls == pytest.approx(2 / 3)
+    assert traffic.validity == 0.5
+
+
+def test_a_stage_that_fails_is_told_and_stands_in_the_report_with_what_came_before(tmp_path):
+    screen = io.StringIO()
+    telling = Telling(tmp_path, "tiny", 2, Console(file=screen, width=100))
+
+    with telling.stage("first") as stage:
+        telling.fact(stage, "count", 3)
+    with pytest.raises(RuntimeError, match="no"), telling.stage("second"):
+        raise RuntimeError("no")
+    telling.table()
+
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert [(one["stage"], one["facts"], one["failure"]) for one in report["stages"]] == [
+        ("first", {"count": 3}, ""),
+        ("second", {}, "RuntimeError: no"),
+    ]
+    assert "failed" in screen.getvalue()
+    assert "count 3" in screen.getvalue()
+
+
+def test_a_folder_with_somebodys_files_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+
+    with pytest.raises(ValueError, match="name an empty folder"):
+        command.main(["--folder", str(tmp_path)])
+
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
