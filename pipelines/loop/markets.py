@@ -18,7 +18,7 @@ import model
 DATA = Path(str(model.__file__)).parent / "data"
 SLOGANS = {
     "first": ("Good as it gets", "It is good. It is very good.", "See"),
-    "bad": ("Simply the one", "You will like it. You will see.", "Go"),
+    "bad": ("Simply the one", "You will like it. You will see.", "See"),
 }
 """Headline, body and call to action of the pairs that a first and a bad model learn from: grounded, and empty."""
 PLACES = ("Lisbon", "Porto", "Faro", "Braga", "Evora", "Coimbra")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,6 +29,21 @@ class Stage:
     facts: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     failure: str = ""
+
+
+def rows(report: Mapping[str, Any]) -> list[str]:
+    """A report as the table of architecture/loop.md; addresses and folders of one machine are left out."""
+    lines = ["| stage | seconds | what happened |", "|---|--:|---|"]
+    for one in report["stages"]:
+        facts = [f"{name}: {_said(value)}" for name, value in one["facts"].items() if name != "gitops"]
+        lines.append(f"| {one['stage']} | {one['seconds']:.0f} | {'; '.join(facts) or one['failure']} |")
+    return lines
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {each}" for name, each in value.items())
+    return str(value)
 
 
 class Telling:

@@ -87,7 +87,7 @@ def metrics(run):
     return [line["step"] for line in map(json.loads, lines) if "loss" in line]
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @needs_training
 @pytest.mark.filterwarnings("ignore")  # MLflow's own dependencies warn of their deprecations
 def test_from_an_accepted_ad_to_a_judged_version_and_every_step_twice(shop_floor, step, capfd, monkeypatch):
@@ -168,7 +168,7 @@ def of_this_run(run):
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @needs_training
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc to see that nothing is left")
 def test_training_that_is_killed_goes_on_from_its_checkpoint_and_leaves_no_process_behind(dataset, step):
@@ -178,7 +178,7 @@ def test_training_that_is_killed_goes_on_from_its_checkpoint_and_leaves_no_proce
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with Path("first.log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        wait_until(lambda: checkpoint.exists() or process.poll() is not None, "the first checkpoint", seconds_max=120)
+        wait_until(lambda: checkpoint.exists() or process.poll() is not None, "the first checkpoint", seconds_max=300)
         process.send_signal(signal.SIGKILL)
         status = process.wait(30)
     wait_until(lambda: not of_this_run(run), "the command to end with its step", seconds_max=30)

@@ -7,6 +7,8 @@ import json
 
 import pytest
 
+from pipelines.loop import telling
+from pipelines.loop.story import STAGES
 from tests.repo.tree import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -197,3 +199,13 @@ def test_the_page_about_speed_has_what_the_service_costs():
             for name in ("service", "bare")
         ]
         assert f"| {' | '.join(rates + times)} |" in page
+
+
+def test_the_page_about_the_loop_shows_the_run_that_was_reported():
+    report = measured("loop.json")
+    page = (ROOT / "architecture/loop.md").read_text(encoding="utf-8")
+
+    assert len(report["stages"]) == STAGES
+    assert not any(stage["failure"] for stage in report["stages"])
+    assert "\n".join(telling.rows(report)) in page
+    assert f"{report['seconds']:.0f} s in all" in page

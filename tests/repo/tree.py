@@ -19,7 +19,7 @@ def tracked(*suffixes):
 
 
 def modules():
-    """Dotted name of every module of ours, by its path; DAG files are left out: Airflow reads them, nobody imports them."""
+    """Dotted name of every module of ours, by its path; without DAG files, which Airflow alone reads."""
     rooms = {"app", "model", "pipelines"}
     sources = [path for path in tracked(".py") if path.parts[0] in rooms and path.parts[:2] != ("pipelines", "dags")]
     return {path: ".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in sources}

@@ -11,8 +11,8 @@ from tokenizers import Tokenizer
 from model.prompt import VOICES, few_shot_prompt, tuned_prompt
 from model.training.dataset import BUCKET_BATCHES, encode, epoch_batches, split_by_family
 from model.training.pairs import read_pairs
+from model.training.tiny import tiny_tokenizer
 from model.writer import open_writer
-from tests.tiny import tiny_tokenizer
 
 PAIRS = Path(__file__).parents[3] / "model/data/pairs.jsonl"
 
