@@ -22,6 +22,8 @@ class Held:
         self._ready: deque[BatchItem] = deque()
         self._in_hand: set[int] = set()
         """Places that threads are writing."""
+        self._suspect: int | None = None
+        """The place in hand that was in hand before when a process ended."""
         self._is_fetching = False
         self._settled: set[int] = set()
         """Places finished since the fetch began: what it found may be older."""
@@ -38,12 +40,28 @@ class Held:
         """Whether there is something to do for it."""
         return bool(self._ready) or not (self._is_fetching or self._is_drained)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a thread writes one of its items."""
+        return bool(self._in_hand)
+
+    @property
+    def writes_suspect(self) -> bool:
+        """Whether that item may end the process."""
+        return self._suspect is not None
+
+    @property
+    def comes_with_suspect(self) -> bool:
+        """Whether its next item was in hand when a process ended, and had perhaps a part in it."""
+        return bool(self._ready) and self._ready[0].attempts > 0
+
     def take(self) -> BatchItem | None:
         """The next item; None where the caller has to read some, and then to call `fetched`."""
         if not self._ready:
             self._is_fetching = True
             self._settled.clear()
             return None
+        self._suspect = self._ready[0].place if self.comes_with_suspect else None
         item = self._ready.popleft()
         self._in_hand.add(item.place)
         return item
@@ -58,6 +76,7 @@ class Held:
     def put_down(self, item: BatchItem, *, again: bool) -> None:
         """The item is finished, or it has to be tried again, after those that are ready."""
         self._in_hand.discard(item.place)
+        self._suspect = None if self._suspect == item.place else self._suspect
         if again:
             self._ready.append(item)
         else:
@@ -92,9 +111,18 @@ class Rota:
                 del self._by_client[held.row.client]
 
     def next_turn(self) -> tuple[Held, BatchItem | None] | None:
-        """The next item, or None beside a batch whose items have to be read; None where there is nothing to do."""
+        """
+        The next item, or None beside a batch whose items have to be read; None where there is nothing to do.
+
+        An item that was in hand when a process ended is written alone: where it takes the next process with it, no
+        neighbour is charged an attempt.
+        """
+        if any(held.writes_suspect for held in self.batches()):
+            return None
+        is_busy = any(held.is_busy for held in self.batches())
         for client, queue in self._by_client.items():
-            held = next((each for each in queue if each.has_turn), None)
+            turns = (each for each in queue if each.has_turn)
+            held = next((each for each in turns if not (is_busy and each.comes_with_suspect)), None)
             if held is None:
                 continue
             item = held.take()

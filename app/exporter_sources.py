@@ -19,11 +19,13 @@ from urllib.parse import urlsplit
 
 from app.metrics import Declared
 from model.ledger import Ledger, LedgerError, champions
-from model.store import batches, drift_reports, pipeline_runs, retrains, snapshots
+from model.store import batches, drift_reports, ingests, pipeline_runs, retrains, snapshots
 from model.store.batches import State
 from model.store.tables import Database
 
-INGEST = Declared("adloom_ingest_timestamp_seconds", "When the newest catalogue was uploaded, Unix time.")
+INGEST = Declared(
+    "adloom_ingest_timestamp_seconds", "When a catalogue last came, the same as before or another, Unix time."
+)
 PRODUCTS = Declared("adloom_catalogue_products", "Products in the newest catalogue.")
 BATCHES = Declared("adloom_batches", "Batches by state.", ("state",))
 CHAMPION = Declared("adloom_champion_version", "Version that the promotion ledger says is champion.")
@@ -76,10 +78,12 @@ def catalogue(database: Database) -> list[Reading]:
     """Nothing where no catalogue was ever uploaded."""
     _require_database(database)
     with database.connect() as connection:
-        newest = snapshots.newest(connection)
+        newest, looked_at = snapshots.newest(connection), ingests.good_until(connection)
     if newest is None:
         return []
-    return [Reading(INGEST, newest.created_at.timestamp()), Reading(PRODUCTS, newest.rows)]
+    # A source that gives the same every day makes no new snapshot, and is fresh all the same.
+    fresh = max(newest.created_at, looked_at or newest.created_at)
+    return [Reading(INGEST, fresh.timestamp()), Reading(PRODUCTS, newest.rows)]
 
 
 def batch_states(database: Database) -> list[Reading]:

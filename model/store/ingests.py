@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -76,6 +76,13 @@ def newest(connection: Connection, source: str) -> Ingest | None:
     query = sa.select(*_COLUMNS).where(ingests.c.source == source)
     row = connection.execute(query.order_by(ingests.c.ended_at.desc(), ingests.c.id).limit(1)).one_or_none()
     return None if row is None else Ingest(*row)
+
+
+def good_until(connection: Connection) -> datetime | None:
+    """When any source last gave a catalogue that was kept, or the one that is kept already."""
+    latest = sa.func.max(ingests.c.ended_at, type_=ingests.c.ended_at.type)
+    query = sa.select(latest).where(ingests.c.state.in_(("kept", "unchanged")))
+    return cast("datetime | None", connection.execute(query).scalar_one())
 
 
 def listed(connection: Connection, source: str, count: int) -> list[Ingest]:

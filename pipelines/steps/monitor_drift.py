@@ -5,7 +5,7 @@ The reference is made once, from ordinary traffic: `reference` makes it, and cal
 
 example:
   adloom drift reference --since 2026-01-01T00:00:00Z --until 2026-01-08T00:00:00Z
-  adloom drift
+  adloom drift          # also adloom monitor-drift, as the DAG calls it
   adloom drift --mode batch --snapshot DIGEST
 """
 

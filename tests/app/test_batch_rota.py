@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from app.batch_rota import Held, Rota
@@ -96,3 +97,22 @@ def test_a_batch_that_is_gone_has_no_turns_and_its_client_neither() -> None:
 
     assert turns(rota, 3) == "xxx"
     assert rota.batches() == [stays]
+
+
+def test_an_item_that_was_in_hand_when_a_process_ended_is_written_alone() -> None:
+    rota = Rota()
+    batch = held("shop", "a")
+    rota.add(batch)
+    assert rota.next_turn() == (batch, None)
+    calm, suspect, other = item("a", 0), replace(item("a", 1), attempts=1), replace(item("a", 2), attempts=1)
+    batch.fetched([calm, suspect, other])
+
+    first, beside = rota.next_turn(), rota.next_turn()
+    batch.put_down(calm, again=False)
+    second, beside_suspect = rota.next_turn(), rota.next_turn()
+    batch.put_down(suspect, again=False)
+    third = rota.next_turn()
+
+    assert (first, beside) == ((batch, calm), None)
+    assert (second, beside_suspect) == ((batch, suspect), None)
+    assert third == (batch, other)

@@ -26,7 +26,7 @@ from tests.app.exporter_stores import HOUR, UPLOADED, Stores, answering_version
 
 WAIT_SECONDS_MAX = 20.0
 INTERVAL_SECONDS = 0.4
-SOURCES = {"catalogue", "batches", "ledger", "drift", "retrains", "service"}
+SOURCES = {"catalogue", "batches", "ledger", "drift", "pipelines", "retrains", "service"}
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def test_sigterm_ends_it_in_order_and_its_log_is_json_without_paths(stores: Stor
     assert str(tmp_path) not in log
     assert sorted(line["source"] for line in lines if line["level"] == "warning") == ["ledger", "service"]
     assert sorted(line["source"] for line in lines if line["level"] == "info") == [
-        "batches", "catalogue", "drift", "retrains",
+        "batches", "catalogue", "drift", "pipelines", "retrains",
     ]  # fmt: skip
 
 

@@ -106,3 +106,16 @@ def test_a_snapshot_may_become_the_newest_again(database, at, stands):
     with database.connect() as connection:
         assert snapshots.find(connection, "client", "d1").created_at == stands
         assert snapshots.find(connection, "other", "d1").created_at == NOON
+
+
+def test_the_newest_good_look_counts_and_a_refused_one_does_not(database):
+    hour = timedelta(hours=1)
+    with database.begin() as connection:
+        before = ingests.good_until(connection)
+        ingests.note(connection, INGEST)
+        ingests.note(connection, replace(INGEST, id="i2", state="unchanged", ended_at=NOON + hour))
+        ingests.note(connection, replace(INGEST, id="i3", state="refused", ended_at=NOON + 2 * hour))
+        after = ingests.good_until(connection)
+
+    assert before is None
+    assert after == NOON + hour
