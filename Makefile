@@ -30,7 +30,7 @@ endef
 .PHONY: help demo test proof lint format serve bundle train evaluate bench loop airflow overhead soak clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: bundle ## set everything up, write creatives for 12 products, open the service
 	$(call step,write creatives and answer one request,$(ADLOOM) demo)
@@ -120,3 +120,5 @@ $(PIPES): $(LAB)
 $(DEV): $(PIPES)
 	$(call step,install $(EXTRAS),$(PIP_INSTALL) -e '.[$(EXTRAS)]')
 	@touch $@
+
+include infra/infra.mk

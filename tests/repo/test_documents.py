@@ -38,7 +38,7 @@ def code_in(text):
 
 
 def targets_in(text):
-    calls = [re.match(r"(?:\$ )?make((?: [a-z]+)+)", line) for line in code_in(text)]
+    calls = [re.match(r"(?:\$ )?make((?: [a-z]+(?:-[a-z]+)*\b(?![=.]))+)", line) for line in code_in(text)]
     return {target for call in calls if call for target in call[1].split()}
 
 

@@ -32,7 +32,8 @@ def project():
 
 def make_targets():
     """Every target that `make help` lists, with what it depends on."""
-    lines = (ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
+    files = (ROOT / "Makefile", ROOT / "infra/infra.mk")
+    lines = [line for path in files for line in path.read_text(encoding="utf-8").splitlines()]
     rules = [line.split("##")[0].split(":") for line in lines if "##" in line and line[:1].isalpha()]
     return {name.strip(): needs.split() for name, needs in rules}
 

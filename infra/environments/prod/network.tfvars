@@ -1,0 +1,11 @@
+cidr           = "10.40.0.0/16"
+reserved_cidrs = ["10.20.0.0/16", "10.30.0.0/16"]
+zones          = ["eu-central-1a", "eu-central-1b", "eu-central-1c"]
+
+repository    = "example/adloom"
+budget_emails = ["platform@example.com"]
+
+nat_per_zone        = true
+interface_endpoints = ["ecr.api", "ecr.dkr", "eks-auth", "logs", "secretsmanager", "sts"]
+flow_log_days       = 365
+monthly_usd         = 2500

@@ -1,0 +1,68 @@
+mock_provider "aws" {
+  source = "../../mocks/aws"
+}
+
+variables {
+  name         = "adloom-dev"
+  alert_emails = ["on-call@example.com"]
+  rule_files = {
+    adloom-api = <<-YAML
+      groups:
+        - name: one
+          rules: [{alert: AdloomUp, expr: "up == 1"}]
+    YAML
+  }
+}
+
+run "rules_and_routes_are_loaded" {
+  command = apply
+
+  assert {
+    condition     = yamldecode(aws_prometheus_rule_group_namespace.this["adloom-api"].data).groups[0].rules[0].alert == "AdloomUp"
+    error_message = "the rule file's groups must be the namespace's"
+  }
+
+  assert {
+    condition     = yamldecode(yamldecode(aws_prometheus_alert_manager_definition.this.definition).alertmanager_config).receivers[1].sns_configs[0].topic_arn == aws_sns_topic.this.arn
+    error_message = "critical alerts and warnings must go to the topic"
+  }
+
+  assert {
+    condition     = [for each in yamldecode(yamldecode(aws_prometheus_alert_manager_definition.this.definition).alertmanager_config).route.routes : each.matchers[0]] == ["severity=\"critical\"", "severity=\"warning\""]
+    error_message = "information must reach nobody"
+  }
+}
+
+run "a_prometheus_rule_manifest_will_do" {
+  command = apply
+
+  variables {
+    rule_files = {
+      adloom-api = <<-YAML
+        kind: PrometheusRule
+        spec:
+          groups:
+            - name: two
+              rules: [{alert: AdloomDown, expr: "up == 0"}]
+      YAML
+    }
+  }
+
+  assert {
+    condition     = yamldecode(aws_prometheus_rule_group_namespace.this["adloom-api"].data).groups[0].name == "two"
+    error_message = "the groups below spec must be the namespace's"
+  }
+}
+
+run "no_rules_yet" {
+  command = plan
+
+  variables {
+    rule_files = {}
+  }
+
+  assert {
+    condition     = length(aws_prometheus_rule_group_namespace.this) == 0
+    error_message = "a workspace without rules is one"
+  }
+}
