@@ -102,22 +102,22 @@ class Cloud:
 
     def interrupt_once(self, *arguments, seen):
         """Runs the command, sends SIGINT after a line that contains `seen`, and returns status and text."""
-        process = subprocess.Popen(
+        said = []
+        with subprocess.Popen(
             self.command(*arguments),
             cwd=self.root,
             env=self.variables(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-        )
-        said = []
-        for line in process.stdout:
-            said.append(line)
-            if seen in line:
-                process.send_signal(signal.SIGINT)
-                break
-        said += list(process.stdout)
-        return process.wait(timeout=300), "".join(said)
+        ) as process:
+            for line in process.stdout:
+                said.append(line)
+                if seen in line and "Creating..." in line:
+                    process.send_signal(signal.SIGINT)
+                    break
+            said += list(process.stdout)
+            return process.wait(timeout=300), "".join(said)
 
 
 def copied_cloud(tmp_path, environment, mirror, aws):
