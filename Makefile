@@ -40,7 +40,7 @@ test: lint bundle ## set up, lint and run every test; ends with what was skipped
 	@printf '==> run the tests\n'
 	@.venv/bin/pytest -m "not proof"
 
-proof: lint bundle ## the tests that take minutes: faults under load, 5,000 made-up requests
+proof: lint bundle ## the tests that take minutes: faults, made-up requests, real Airflow, an emulated AWS
 	@printf '==> run the proofs\n'
 	@.venv/bin/pytest -m proof
 
