@@ -94,7 +94,8 @@ class Terraform:
                 signal.signal(each, handler)
         if interrupted:
             raise DeployError(
-                f"interrupted in {folder.name}: what was built is in the state, and the same command goes on"
+                f"interrupted in {folder.name}: what was built is in the state, and the same command goes on; "
+                "should it find something there already, infra/README.md says what to do"
             )
         if status not in accepted:
             raise DeployError(f"terraform {verb} of {folder.name} failed: what it said stands above")

@@ -111,7 +111,7 @@ def decide(facts: Facts, rules: RetrainRules, asked: str = "", *, force: bool = 
         return _of_open(facts, rules, facts.open)
     if asked:
         if facts.spent >= rules.budget and not force:
-            return Decision("no", f"{_over_budget(facts, rules)}; --force goes over it")
+            return Decision("no", f"{over_budget(facts, rules)}; --force goes over it")
         return Decision("retrain", f"asked for: {asked}", "manual", {"reason": asked, "force": force})
     if facts.useless >= rules.useless_max:
         why = f"the last {facts.useless} promoted retrains did not help: look at them, then use --ask"
@@ -122,7 +122,7 @@ def decide(facts: Facts, rules: RetrainRules, asked: str = "", *, force: bool = 
     if (rest := _cooldown_rest(facts, rules)) is not None:
         return Decision("no", f"{found.why}; but the cooldown lasts {rest} more")
     if facts.spent >= rules.budget:
-        return Decision("no", f"{found.why}; but {_over_budget(facts, rules)}")
+        return Decision("no", f"{found.why}; but {over_budget(facts, rules)}")
     return found
 
 
@@ -141,7 +141,7 @@ def _of_open(facts: Facts, rules: RetrainRules, row: RetrainRow) -> Decision:
         return Decision("no", f"{row.id} is running already", retrain=row.id)
     is_forced = row.trigger != "manual" or bool(row.cause.get("force"))
     if facts.spent >= rules.budget and not is_forced:
-        why = f"{_over_budget(facts, rules)}; `adloom decide-retrain --ask REASON --force` goes over it"
+        why = f"{over_budget(facts, rules)}; `adloom decide-retrain --ask REASON --force` goes over it"
         return Decision("no", why, retrain=row.id, is_dismissal=True)
     return Decision("retrain", f"{row.id} is waiting already ({row.trigger})", retrain=row.id)
 
@@ -200,5 +200,6 @@ def _cooldown_rest(facts: Facts, rules: RetrainRules) -> str | None:
     return f"{rest / timedelta(days=1):.1f} days" if rest >= timedelta(days=1) else f"{rest / timedelta(hours=1):.1f} h"
 
 
-def _over_budget(facts: Facts, rules: RetrainRules) -> str:
+def over_budget(facts: Facts, rules: RetrainRules) -> str:
+    """In words, where `facts.spent` has reached `rules.budget`."""
     return f"the budget of this month is spent ({facts.spent} of {rules.budget})"

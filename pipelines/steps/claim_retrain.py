@@ -18,6 +18,8 @@ from model.store import retrains
 from model.store.retrains import NewRetrain, RetrainOpenError, RetrainRow
 from model.store.tables import Database
 from pipelines import datasets
+from pipelines.retraining import RetrainRules, over_budget
+from pipelines.retraining_facts import gather
 from pipelines.settings import TASK, PipelineSettings
 from pipelines.step import EXIT_REFUSED, give, parser, say
 
@@ -101,9 +103,14 @@ def _was_refused(database: Database, cause: dict[str, str]) -> bool:
 
 
 def _ask(database: Database, cause: dict[str, str]) -> None:
-    new = NewRetrain(TASK, "schedule", cause, "claim-retrain", datetime.now(UTC))
+    """As a person's request: curated pairs were reviewed, so they pass the cooldown; the budget holds for them too."""
+    now, rules = datetime.now(UTC), RetrainRules()
     try:
         with database.begin() as connection:
-            retrains.ask(connection, new)
+            facts = gather(connection, TASK, rules, now)
+            if facts.spent >= rules.budget:
+                say(f"the curated pairs are new; but {over_budget(facts, rules)}")
+                return
+            retrains.ask(connection, NewRetrain(TASK, "schedule", cause, "claim-retrain", now))
     except RetrainOpenError as error:
         say(f"retrain {error.row.id} came first")

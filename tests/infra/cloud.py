@@ -113,7 +113,7 @@ class Cloud:
         ) as process:
             for line in process.stdout:
                 said.append(line)
-                if seen in line and "Creating..." in line:
+                if seen in line:
                     process.send_signal(signal.SIGINT)
                     break
             said += list(process.stdout)

@@ -194,6 +194,21 @@ def test_new_curated_pairs_are_a_reason_of_their_own_until_they_were_judged(trai
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # MLflow's own dependencies warn of their deprecations
+def test_new_curated_pairs_wait_where_the_budget_of_the_month_is_spent(trained, step, monkeypatch):
+    pairs, _, _, _ = trained
+    with pairs.open("a", encoding="utf-8") as file:
+        file.write(f"{curated(6)[5]}\n")
+    monkeypatch.setenv("ADLOOM_RETRAIN_BUDGET", "0")
+    spent = step(claim_retrain.main, "--by", "run-1", "--pairs", pairs)
+    monkeypatch.setenv("ADLOOM_RETRAIN_BUDGET", "1")
+    status, _ = step(claim_retrain.main, "--by", "run-1", "--pairs", pairs)
+
+    assert spent == NONE
+    assert status == 0
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # as above
 def test_a_champion_that_learnt_from_no_dataset_of_ours_gives_no_reason(trained, step):
     pairs, registry, _, objects = trained
