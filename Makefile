@@ -38,7 +38,7 @@ demo: bundle ## set everything up, write creatives for 12 products, open the ser
 # The last line printed is pytest's own: no timing after it. Slow and e2e tests run too.
 test: lint bundle ## set up, lint and run every test; ends with what was skipped, and why
 	@printf '==> run the tests\n'
-	@.venv/bin/pytest -m "not proof"
+	@.venv/bin/pytest -m "not proof and not cloud"
 
 proof: lint bundle ## the tests that take minutes: faults, made-up requests, real Airflow, an emulated AWS
 	@printf '==> run the proofs\n'

@@ -1,7 +1,7 @@
 # The cloud: what each environment stands on. Included by the Makefile; ENV is dev, staging or prod.
 # ADLOOM_TERRAFORM_MIRROR names a folder made by `terraform providers mirror` where the registry cannot be reached.
 
-.PHONY: infra-plan infra-apply infra-destroy infra-env infra-bootstrap infra-docs infra-test
+.PHONY: infra-plan infra-apply infra-destroy infra-env infra-bootstrap infra-docs infra-test infra-proof
 
 DEPLOY = .venv/bin/python -m infra.deploy
 NEEDS_ENV = $(if $(ENV),,$(error say which environment: make $@ ENV=dev))
@@ -27,9 +27,12 @@ infra-bootstrap: $(RUN) ## install Argo CD and the root application into the clu
 infra-docs: $(RUN) ## write the generated tables: variables and outputs of modules, who may do what
 	@.venv/bin/python -m infra.tables
 
-infra-test: $(DEV) $(CHECKOV) ## fmt, validate, module tests, checkov, and dev on an emulated AWS
-	@.venv/bin/pytest tests/infra -m "not proof"
+infra-test: $(DEV) $(CHECKOV) ## fmt, validate, module tests, an interrupted apply on an emulated AWS, checkov
+	@.venv/bin/pytest tests/infra -m "not proof and not cloud"
 	@$(CHECKOV) --config-file infra/checkov.yaml --directory infra
+
+infra-proof: $(DEV) ## build dev and prod on an emulated AWS, look at them, remove them (about a quarter of an hour)
+	@.venv/bin/pytest tests/infra -m "proof or cloud"
 
 $(CHECKOV):
 	$(call step,install checkov apart,$(PYTHON) -m venv .venv-checkov && \

@@ -166,8 +166,10 @@ def empty_locked(cloud):
         s3.delete_object(Bucket=bucket, Key=each["Key"], VersionId=each["VersionId"], BypassGovernanceRetention=True)
 
 
-@pytest.mark.proof
-@pytest.mark.parametrize("environment", ["dev", "prod"])
+@pytest.mark.parametrize(
+    "environment",
+    [pytest.param("dev", marks=pytest.mark.proof), pytest.param("prod", marks=pytest.mark.cloud)],
+)
 def test_an_environment_is_built_used_and_removed_without_a_trace(environment, tmp_path, mirror, start_aws):
     aws = start_aws(read_stack(ROOT, environment).account)
     cloud = copied_cloud(tmp_path, environment, mirror, aws)

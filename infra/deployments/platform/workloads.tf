@@ -23,7 +23,7 @@ locals {
       access    = { list_buckets = [local._requests] }
     }
 
-    # Reads the log, writes everything else; the log it cannot change.
+    # Reads the log and adds what batches wrote; what the service logged it cannot change.
     adloom-pipelines = {
       namespace = "adloom"
       access = {
@@ -32,6 +32,7 @@ locals {
         write_objects = concat(
           [for folder in ["bundles", "datasets"] : "${local._buckets["artifacts"]}/${folder}/*"],
           [for folder in local.pipeline_folders : "${local._requests}/${folder}/*"],
+          ["${local._requests}/generations/*/batch-*"],
         )
         object_keys   = local._objects
         query_metrics = [module.metrics.workspace_arn]
@@ -78,5 +79,5 @@ locals {
   }
 
   # What pipelines/ puts into the bucket that ADLOOM_OBJECTS_URL names; a test compares.
-  pipeline_folders = ["catalogue", "datasets", "drift", "features", "ingest", "quarantine", "runs"]
+  pipeline_folders = ["batches", "catalogue", "datasets", "drift", "features", "quality", "quarantine", "runs"]
 }
