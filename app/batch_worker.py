@@ -20,11 +20,11 @@ from typing import Literal
 from sqlalchemy import Connection
 
 from app.batch_rota import Held, Rota
-from app.kept_rows import kept_rows
 from app.settings import Settings
 from app.studio import WritesCreatives
 from model.channel import channel
 from model.creative import Creative
+from model.kept_rows import kept_rows
 from model.product import Product, product_from_dict
 from model.store import batches, creatives
 from model.store.batches import BatchItem, BatchRow

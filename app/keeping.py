@@ -14,12 +14,12 @@ from sqlalchemy import Connection
 
 from app.connection import while_connected
 from app.identity import Caller
-from app.kept_rows import kept_rows
 from app.parts import Parts
 from app.problem import Problem, ProblemKind
 from app.studio import Commission, DeadlineError, StudioBusyError, StudioDownError, Tell, WritingError
 from model.creative import Creative
 from model.generation_record import generation
+from model.kept_rows import kept_rows
 from model.store import creatives
 from model.store.creatives import NewCreative
 

@@ -15,9 +15,9 @@ from app import batches as batch_routes
 from app import catalogue_route
 from app.batches import batch_out
 from app.identity import CREATIVES_READ, CREATIVES_WRITE
-from app.kept_rows import kept_rows
 from app.problem import ProblemKind
 from model.channel import channel
+from model.kept_rows import kept_rows
 from model.product import product_from_dict
 from model.store import batches, creatives
 from model.store.batches import BatchRow

@@ -15,11 +15,11 @@ import pytest
 
 from app import feedback as feedback_routes
 from app.identity import CREATIVES_READ, FEEDBACK_WRITE
-from app.kept_rows import kept_rows
 from app.problem import ProblemKind
 from model.channel import channel
 from model.creative import Copy, Creative
 from model.feedback_rules import EDIT_VALIDITY_MIN, HOLDOUT_SHARE, VERDICTS_A_DAY_MAX, edit_refusals, is_held_out
+from model.kept_rows import kept_rows
 from model.product import Product
 from model.store import creatives, feedback
 from tests.app.memory_client import RIVAL, bearer, parts_of, remembering
