@@ -118,12 +118,6 @@ def find_open(connection: Connection, task: str) -> RetrainRow | None:
     return _one(connection, sa.select(*_COLUMNS).where(retrains.c.task == task, retrains.c.state.in_(_OPEN)))
 
 
-def oldest_waiting(connection: Connection, task: str) -> RetrainRow | None:
-    """The next one to run."""
-    query = sa.select(*_COLUMNS).where(retrains.c.task == task, retrains.c.state == "waiting")
-    return _one(connection, query.order_by(retrains.c.created_at, retrains.c.id).limit(1))
-
-
 def start(connection: Connection, retrain_id: str, at: datetime, *, run_id: str = "") -> bool:
     """False where it waits no longer. `run_id` names who runs it, until the training run's own takes its place."""
     same = retrains.c.id == retrain_id, retrains.c.state == "waiting"

@@ -91,7 +91,7 @@ def run(capsys, *arguments):
 
 def waiting(database):
     with database.connect() as connection:
-        return retrains.oldest_waiting(connection, "ad_writer")
+        return retrains.find_open(connection, "ad_writer")
 
 
 DRIFT, STEADY, FEW = report(), report(verdict="steady", hurts=False), report(verdict="too_few", hurts=False)

@@ -72,8 +72,8 @@ def test_another_task_has_a_retrain_of_its_own(database):
         first = retrains.ask(connection, new_retrain())
         other = retrains.ask(connection, new_retrain(task="fraud"))
 
-        assert retrains.oldest_waiting(connection, "ad_writer") == first
-        assert retrains.oldest_waiting(connection, "fraud") == other
+        assert retrains.find_open(connection, "ad_writer") == first
+        assert retrains.find_open(connection, "fraud") == other
 
 
 def test_of_eight_that_ask_at_once_one_gets_a_row(database):
