@@ -99,6 +99,7 @@ def fuzzed(app: FastAPI) -> Iterator[Fuzzed]:
             "batch_id": session.post(f"{address}/v1/batches", json=batch).json()["id"],
             "digest": session.post(f"{address}/v1/catalogue", json=batch["products"]).json()["digest"],
             "feedback_id": verdict["id"],
+            "retrain_id": session.post(f"{address}/v1/retrains", json={"reason": "a fuzzed service"}).json()["id"],
             "model": "adloom-writer",
             "version": "0",
         }
