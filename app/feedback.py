@@ -220,18 +220,22 @@ def _kept(request: Request, connection: Connection, row: FeedbackRow) -> Respons
     waiting = next((each for each in mine if each.state == "waiting"), None)
     if mine and _says_the_same(mine[-1], row):
         row = mine[-1]
-    elif waiting is not None and row.state == "waiting":
+    elif waiting is not None and row.state == "waiting" and _replaced(connection, waiting, row):
         row = replace(row, id=waiting.id)
-        feedback.replace(connection, row)
     else:
         _require_room(connection, row)
-        if waiting is not None:
-            feedback.move(connection, [waiting.id], "excluded", at=row.updated_at, why=WHY_REPLACED)
+        if waiting is not None:  # where a dataset has taken it meanwhile, it is no longer ours to exclude
+            feedback.exclude(connection, [waiting], WHY_REPLACED, at=row.updated_at)
         feedback.insert(connection, row)
     made = FeedbackMadeOut(id=row.id, state=row.state)
     answer = json_answer(made, 201, Location=f"/v1/feedback/{row.id}")
     keep_answer(request, connection, answer)
     return answer
+
+
+def _replaced(connection: Connection, waiting: FeedbackRow, row: FeedbackRow) -> bool:
+    """False where a dataset has taken the waiting verdict since it was read: the new one then stands beside it."""
+    return feedback.replace(connection, replace(row, id=waiting.id))
 
 
 def _says_the_same(one: FeedbackRow, other: FeedbackRow) -> bool:

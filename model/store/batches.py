@@ -147,12 +147,6 @@ def count_by_state(connection: Connection) -> dict[str, int]:
     return dict(connection.execute(query).all())
 
 
-def count_items(connection: Connection, batch_id: str) -> dict[str, int]:
-    """Items by state; a state that no item has is not there."""
-    query = sa.select(batch_items.c.state, sa.func.count()).where(batch_items.c.batch_id == batch_id)
-    return dict(connection.execute(query.group_by(batch_items.c.state)).all())
-
-
 def claim(
     connection: Connection, owner: str, until: datetime, now: datetime, *, except_ids: Sequence[str] = ()
 ) -> BatchRow | None:

@@ -102,12 +102,6 @@ def find_many(connection: Connection, client: str, creative_ids: Sequence[str]) 
     return {creative_id: KeptCreative(*rest) for creative_id, *rest in connection.execute(query)}
 
 
-def of_any_client(connection: Connection, creative_id: str) -> list[KeptCreative]:
-    """Every client's, oldest first: for those who run the service, never for a route."""
-    query = sa.select(*_COLUMNS).where(creatives.c.id == creative_id).order_by(creatives.c.created_at)
-    return [KeptCreative(*row) for row in connection.execute(query)]
-
-
 def count(connection: Connection, client: str | None = None) -> int:
     """Of one client, or of all."""
     query = sa.select(sa.func.count()).select_from(creatives)

@@ -70,25 +70,9 @@ def find(connection: Connection, client: str, feedback_id: str) -> FeedbackRow |
     return None if row is None else FeedbackRow(*row)
 
 
-def find_waiting(connection: Connection, client: str, creative_id: str) -> FeedbackRow | None:
-    """The one verdict of this client on this creative that nobody has used yet."""
-    query = sa.select(*_COLUMNS).where(
-        feedback.c.client == client, feedback.c.creative_id == creative_id, feedback.c.state == "waiting"
-    )
-    row = connection.execute(query).one_or_none()
-    return None if row is None else FeedbackRow(*row)
-
-
 def of_creative(connection: Connection, creative_id: str) -> list[FeedbackRow]:
     """Of every client, oldest first: for those who run the service, never for a route."""
     query = sa.select(*_COLUMNS).where(feedback.c.creative_id == creative_id).order_by(feedback.c.created_at)
-    return [FeedbackRow(*row) for row in connection.execute(query)]
-
-
-def waiting(connection: Connection, count: int, *, holdout: bool = False) -> list[FeedbackRow]:
-    """At most `count` that wait, oldest first: those to learn from, or those to measure with."""
-    query = sa.select(*_COLUMNS).where(feedback.c.state == "waiting", feedback.c.holdout.is_(holdout))
-    query = query.order_by(feedback.c.created_at, feedback.c.id).limit(count)
     return [FeedbackRow(*row) for row in connection.execute(query)]
 
 
@@ -149,24 +133,6 @@ def count_since(connection: Connection, client: str, since: datetime) -> int:
     query = sa.select(sa.func.count()).select_from(feedback)
     query = query.where(feedback.c.client == client, feedback.c.created_at >= since)
     return connection.execute(query).scalar_one()
-
-
-def move(
-    connection: Connection,
-    feedback_ids: Sequence[str],
-    state: State,
-    *,
-    at: datetime,
-    why: str = "",
-    dataset_digest: str = "",
-    run_id: str = "",
-    served_version: str = "",
-) -> int:
-    """What became of them; empty facts leave the columns as they are. Returns how many there were."""
-    facts = {"why": why, "dataset_digest": dataset_digest, "run_id": run_id, "served_version": served_version}
-    values = {"state": state, "updated_at": at} | {name: value for name, value in facts.items() if value}
-    statement = sa.update(feedback).where(feedback.c.id.in_(list(feedback_ids)))
-    return connection.execute(statement.values(**values)).rowcount
 
 
 def _values(row: FeedbackRow) -> dict[str, Any]:

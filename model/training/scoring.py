@@ -82,11 +82,6 @@ def differences(ours: Sequence[Row], theirs: Sequence[Row]) -> dict[str, dict[st
     }
 
 
-def group_sizes(rows: Sequence[Row]) -> tuple[Counter[str], Counter[str]]:
-    """Rows of each channel and of each category group."""
-    return Counter(str(row["channel"]) for row in rows), Counter(map(_category_group(rows), rows))
-
-
 def category_of(pair: Pair) -> str:
     """The top level of the product's category."""
     return pair.product.category.partition(">")[0].strip() or UNNAMED

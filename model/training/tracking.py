@@ -23,6 +23,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from model.registry import DATABASE, DEFAULT_FOLDER
 from model.training.run_config import FinetuneConfig
 from model.training.training_run import METRICS, Evaluated, Say
 
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "adloom-training"
-REGISTRY = Path(".adloom/registry")
-"""Default home of MLflow's database and artifacts; MLFLOW_TRACKING_URI wins."""
 STATE, SYSTEM, FIGURE = "mlflow.json", "system.jsonl", "loss.png"
 KEY_TAG = "adloom.run_key"
 SYNC_SECONDS = 20.0
@@ -67,8 +66,12 @@ def tracked(config: FinetuneConfig, folder: Path, say: Say, *, wanted: bool = Tr
 
 
 def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI, or the SQLite file below .adloom/registry."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(REGISTRY / 'mlflow.db').resolve()}"
+    """MLFLOW_TRACKING_URI, or the SQLite file in the folder that ADLOOM_REGISTRY names."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(_folder() / DATABASE).resolve()}"
+
+
+def _folder() -> Path:
+    return Path(os.environ.get("ADLOOM_REGISTRY") or DEFAULT_FOLDER)
 
 
 def connect() -> MlflowClient:
@@ -81,7 +84,7 @@ def connect() -> MlflowClient:
         warnings.simplefilter("ignore")  # of its own dependencies' deprecations
         from mlflow import MlflowClient
     if not os.environ.get("MLFLOW_TRACKING_URI"):
-        REGISTRY.mkdir(parents=True, exist_ok=True)
+        _folder().mkdir(parents=True, exist_ok=True)
     return MlflowClient(tracking_uri=tracking_uri())
 
 
@@ -91,7 +94,7 @@ def experiment_id(client: MlflowClient) -> str:
     if found is not None:
         return str(found.experiment_id)
     ours = not os.environ.get("MLFLOW_TRACKING_URI")
-    artifacts = (REGISTRY / "artifacts").resolve().as_uri() if ours else None
+    artifacts = (_folder() / "artifacts").resolve().as_uri() if ours else None
     return client.create_experiment(EXPERIMENT, artifact_location=artifacts)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import Connection
 
 from app import feedback as feedback_routes
 from app.identity import CREATIVES_READ, FEEDBACK_WRITE
@@ -63,12 +64,10 @@ def rows_of(client: httpx.AsyncClient, creative: Creative) -> list[feedback.Feed
         return feedback.of_creative(connection, creative.id)
 
 
-async def mark(client: httpx.AsyncClient, feedback_id: str, state: feedback.State, **facts: str) -> None:
+async def use(client: httpx.AsyncClient, creative: Creative, dataset_digest: str) -> None:
     """As the training pipeline does it."""
-    now = datetime.now(UTC)
-    await parts_of(client).writes.run(
-        lambda connection: feedback.move(connection, [feedback_id], state, at=now, **facts)
-    )
+    rows, now = rows_of(client, creative), datetime.now(UTC)
+    await parts_of(client).writes.run(lambda connection: feedback.use(connection, rows, dataset_digest, at=now))
 
 
 @pytest.mark.parametrize("verdict", [ACCEPT, EDIT, REJECT, {**ACCEPT, "reason": "Well said."}], ids=str)
@@ -172,7 +171,7 @@ async def test_a_later_verdict_takes_the_place_of_one_that_waits(tmp_path: Path)
 async def test_saying_the_same_again_counts_once_even_after_it_was_used(tmp_path: Path) -> None:
     async with kept(tmp_path) as (client, creative):
         first = (await give(client, creative, ACCEPT)).json()
-        await mark(client, first["id"], "used", dataset_digest="d", run_id="r")
+        await use(client, creative, "d")
         again = (await give(client, creative, ACCEPT)).json()
         changed = (await give(client, creative, REJECT)).json()
         back = (await give(client, creative, ACCEPT)).json()
@@ -233,11 +232,38 @@ async def test_two_replicas_at_once_leave_one_verdict_that_waits(tmp_path: Path)
     assert [row.state for row in rows] == ["waiting"]
 
 
+async def test_a_verdict_that_comes_while_a_dataset_takes_the_earlier_one_stands_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What PostgreSQL allows: the rows that a replica has read are taken by the pipeline before it writes."""
+    read = feedback.of_creative
+
+    def overtaken(connection: Connection, creative_id: str) -> list[feedback.FeedbackRow]:
+        rows = read(connection, creative_id)
+        feedback.use(connection, rows, "d" * 64, at=datetime.now(UTC))
+        return rows
+
+    async with kept(tmp_path) as (client, creative):
+        first = (await give(client, creative, ACCEPT)).json()
+        monkeypatch.setattr(feedback, "of_creative", overtaken)
+        second = (await give(client, creative, REJECT)).json()
+        monkeypatch.undo()
+        rows = rows_of(client, creative)
+
+    assert [(row.id, row.verdict, row.state) for row in rows] == [
+        (first["id"], "accept", "used"),
+        (second["id"], "reject", "waiting"),
+    ]
+
+
 async def test_what_became_of_feedback_is_told(tmp_path: Path) -> None:
     async with kept(tmp_path) as (client, creative):
         made = (await give(client, creative, EDIT)).json()
-        await mark(client, made["id"], "used", dataset_digest="d" * 64, run_id="run-7")
-        await mark(client, made["id"], "used", served_version="12")
+        await use(client, creative, "d" * 64)
+        now = datetime.now(UTC)
+        await parts_of(client).writes.run(
+            lambda connection: feedback.serve(connection, [made["id"]], "run-7", "12", at=now)
+        )
         found = (await client.get(f"/v1/feedback/{made['id']}")).json()
 
     assert (found["state"], found["dataset_digest"], found["run_id"], found["served_version"]) == (

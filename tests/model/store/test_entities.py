@@ -88,7 +88,6 @@ def test_the_same_content_of_two_clients_is_kept_for_each_and_shown_to_no_other(
     assert creatives.find(connection, "one", "cr_1").client == "one"
     assert creatives.find(connection, "two", "cr_1").client == "two"
     assert creatives.find(connection, "three", "cr_1") is None
-    assert [kept.client for kept in creatives.of_any_client(connection, "cr_1")] == ["one", "two"]
 
 
 def test_a_creative_that_is_written_again_stays_as_it_was(connection):
@@ -131,13 +130,17 @@ def test_feedback_comes_back_as_it_was_given_and_only_to_its_client(connection):
 
 def test_one_verdict_waits_at_a_time_and_the_next_may_wait_when_it_was_used(connection):
     creatives.insert(connection, [new_creative()])
-    feedback.insert(connection, new_feedback())
+    first = new_feedback()
+    feedback.insert(connection, first)
     with pytest.raises(IntegrityError), connection.begin_nested():
         feedback.insert(connection, new_feedback("fb_2"))
-    feedback.move(connection, ["fb_1"], "used", at=NOON, dataset_digest="d", run_id="r")
+    feedback.use(connection, [first], "d", at=NOON)
     feedback.insert(connection, new_feedback("fb_3"))
 
-    assert feedback.find_waiting(connection, "shop", "cr_1").id == "fb_3"
+    assert [(row.id, row.state) for row in feedback.of_creative(connection, "cr_1")] == [
+        ("fb_1", "used"),
+        ("fb_3", "waiting"),
+    ]
 
 
 def test_a_later_verdict_replaces_the_one_that_waits_and_no_other(connection):
@@ -145,7 +148,7 @@ def test_a_later_verdict_replaces_the_one_that_waits_and_no_other(connection):
     feedback.insert(connection, new_feedback())
     later = replace(new_feedback(verdict="reject", reason="wrong colour"), updated_at=NOON + MINUTE)
     replaced = feedback.replace(connection, later)
-    feedback.move(connection, ["fb_1"], "excluded", at=NOON, why="instructions in it")
+    feedback.exclude(connection, [later], "instructions in it", at=NOON)
 
     assert replaced
     assert feedback.find(connection, "shop", "fb_1").reason == "wrong colour"
@@ -155,12 +158,13 @@ def test_a_later_verdict_replaces_the_one_that_waits_and_no_other(connection):
 
 def test_what_became_of_feedback_is_added_step_by_step(connection):
     creatives.insert(connection, [new_creative()])
-    feedback.insert(connection, new_feedback())
-    moved = feedback.move(connection, ["fb_1", "fb_none"], "used", at=NOON, dataset_digest="d" * 64, run_id="run")
-    feedback.move(connection, ["fb_1"], "used", at=NOON + MINUTE, served_version="7")
+    given = new_feedback()
+    feedback.insert(connection, given)
+    used = feedback.use(connection, [given, new_feedback("fb_none")], "d" * 64, at=NOON)
+    served = feedback.serve(connection, ["fb_1", "fb_none"], "run", "7", at=NOON + MINUTE)
     row = feedback.find(connection, "shop", "fb_1")
 
-    assert moved == 1
+    assert (used, served) == (1, 1)
     assert (row.state, row.dataset_digest, row.run_id, row.served_version) == ("used", "d" * 64, "run", "7")
     assert row.updated_at == NOON + MINUTE
 
@@ -173,18 +177,6 @@ def test_feedback_is_counted_by_client_from_a_time_on(connection):
     assert feedback.count_since(connection, "shop", NOON + MINUTE) == 2
     assert feedback.count_since(connection, "shop", NOON + 2 * MINUTE + timedelta(microseconds=1)) == 0
     assert feedback.count_since(connection, "other", NOON) == 0
-
-
-def test_feedback_that_waits_is_told_apart_from_what_is_held_out(connection):
-    creatives.insert(connection, [new_creative(f"cr_{number}") for number in range(4)])
-    for number in range(4):
-        row = new_feedback(f"fb_{number}", f"cr_{number}", holdout=number == 1, created_at=NOON - number * MINUTE)
-        feedback.insert(connection, row)
-    feedback.move(connection, ["fb_3"], "used", at=NOON)
-
-    assert [row.id for row in feedback.waiting(connection, 9)] == ["fb_2", "fb_0"]
-    assert [row.id for row in feedback.waiting(connection, 1)] == ["fb_2"]
-    assert [row.id for row in feedback.waiting(connection, 9, holdout=True)] == ["fb_1"]
 
 
 def test_a_snapshot_is_kept_once_a_client_and_the_newest_is_known(connection):

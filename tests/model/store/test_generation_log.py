@@ -234,4 +234,5 @@ def test_a_killed_process_loses_less_than_one_file_of_rows(tmp_path):
     kept = [row["n"] for row in written(ObjectStore(str(tmp_path)))]
 
     assert kept == list(range(len(kept)))
-    assert 0 <= appended - len(kept) < 20
+    # The row that fills a file is written before its number is printed, and the kill may come in between.
+    assert -1 <= appended - len(kept) < 20
