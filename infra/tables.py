@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from infra.costs import monthly_table
 from infra.terraform import DeployError, Terraform
 
 ROOT = Path(__file__).resolve().parent
@@ -84,6 +85,8 @@ def pages(terraform: Terraform) -> Iterator[tuple[Path, str]]:
     for module in sorted((ROOT / "modules").iterdir()):
         page = module / "README.md"
         yield page, with_table(page.read_text(encoding="utf-8"), module_table(module))
+    map_of_all = ROOT / "README.md"
+    yield map_of_all, with_table(map_of_all.read_text(encoding="utf-8"), monthly_table(ROOT / "environments"))
     roles = ROOT / "roles.md"
     yield roles, with_table(roles.read_text(encoding="utf-8"), role_table(built_policies(terraform)))
 
