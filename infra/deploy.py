@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,8 @@ ENVIRONMENTS = ("dev", "staging", "prod")
 ROOT = Path(__file__).resolve().parent.parent
 CHANGES = 2
 """What `terraform plan -detailed-exitcode` says where there is something to do."""
+PLATFORM_NAMES = ("AWS_REGION", "CLUSTER_NAME", "PROMETHEUS_URL", "SECRETS_PREFIX", "VPC_ID")
+"""What the third-party parts in gitops/platform ask of the cloud."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,17 +148,26 @@ def destroy(stack: Stack, deployments: Sequence[str], *, confirmed: str, unasked
     return 0
 
 
-def write_platform_env(stack: Stack, target: Path) -> int:
-    """The platform's outputs as NAME=value lines, for a ConfigMap. Raises DeployError."""
+def write_platform_env(stack: Stack, targets: Mapping[Path, Collection[str] | None]) -> int:
+    """The platform's outputs as NAME=value lines, each file with the names that it wants. Raises DeployError."""
     terraform = prepare(stack)
     init(stack, terraform, "platform")
     outputs = json.loads(terraform.output(stack.folder("platform")))
     if "platform_env" not in outputs:
         raise DeployError(f"platform has not been applied to {stack.environment}: `make infra-apply` comes first")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(platform_env(outputs["platform_env"]["value"]), encoding="utf-8")
-    print(f"==> wrote {target.name} of {stack.environment}")
+    values = outputs["platform_env"]["value"]
+    for target, wanted in targets.items():
+        chosen = {name: value for name, value in values.items() if wanted is None or name in wanted}
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(platform_env(chosen), encoding="utf-8")
+        print(f"==> wrote {target.name} of {stack.environment}")
     return 0
+
+
+def env_files(environment: str) -> dict[Path, Collection[str] | None]:
+    """Where gitops/ wants to know of the cloud: the service everything, the platform PLATFORM_NAMES."""
+    service = ROOT / "gitops/apps/adloom-api/overlays" / environment / "platform.env"
+    return {service: None, ROOT / "gitops/platform/overlays" / environment / "core/cloud.env": PLATFORM_NAMES}
 
 
 def platform_env(values: dict[str, str]) -> str:
@@ -213,8 +224,7 @@ def _do(options: argparse.Namespace, stack: Stack) -> int:
             stack, deployments, confirmed=options.confirm, unasked=options.yes, with_state=options.with_state
         )
     if options.action == "env":
-        overlay = ROOT / "gitops/apps/adloom-api/overlays" / stack.environment
-        return write_platform_env(stack, options.out or overlay / "platform.env")
+        return write_platform_env(stack, {options.out: None} if options.out else env_files(stack.environment))
     check_account(stack)
     return bootstrap(stack.root, f"{stack.project}-{stack.environment}", stack.region, stack.environment)
 

@@ -49,6 +49,10 @@ class Tag(StrEnum):
     """Nobody notices within a week."""
 
 
+TRAINING_POD = {"pod_template_file": "/opt/airflow/pods/training-step.yaml"}
+"""On a cluster: a large node, and none of the volume that ties the other steps to one. Elsewhere nothing reads it."""
+
+
 class StepOperator(BaseOperator):
     """
     Run `adloom STEP ARGUMENTS` and push its last line, a JSON object or list, as the result.

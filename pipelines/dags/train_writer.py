@@ -10,6 +10,7 @@ from pipelines.schedule import (
     CATALOGUE,
     CHAMPION,
     RETRAIN,
+    TRAINING_POD,
     StepOperator,
     Tag,
     deadline,
@@ -61,11 +62,13 @@ with DAG(
         task_id="train_candidate",
         step="train-candidate",
         arguments=["--dataset", "{{ ti.xcom_pull('build_dataset')['dataset'] }}", recipe, base],
+        executor_config=TRAINING_POD,
     )
     evaluate = StepOperator(
         task_id="evaluate_candidate",
         step="evaluate-candidate",
         arguments=["--run", "{{ ti.xcom_pull('train_candidate')['run'] }}", recipe],
+        executor_config=TRAINING_POD,
     )
     gate = StepOperator(
         task_id="gate_candidate",

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from infra.deploy import destroy, main, platform_env, read_stack
+from infra.deploy import PLATFORM_NAMES, destroy, env_files, main, platform_env, read_stack
 from infra.state_bucket import delete_state_bucket, ensure_state_bucket, state_exists
 from infra.terraform import DeployError, Terraform
 from tests.repo.tree import ROOT
@@ -142,3 +142,16 @@ def test_bootstrap_without_its_manifests_says_so(aws, capsys):
 
     assert main(["bootstrap", "--env", "dev"]) == 1
     assert "there is nothing to bootstrap" in capsys.readouterr().err
+
+
+def test_both_files_that_want_the_cloud_are_written_and_each_names_what_it_has():
+    files = {path: wanted for name in ("dev", "staging", "prod") for path, wanted in env_files(name).items()}
+    names = {
+        path: {line.split("=")[0] for line in path.read_text(encoding="utf-8").splitlines() if line[:1].isalpha()}
+        for path in files
+    }
+
+    assert len(files) == 6
+    assert all(names[path] == set(PLATFORM_NAMES) for path, wanted in files.items() if wanted is not None)
+    assert all(names[path] > set(PLATFORM_NAMES) for path, wanted in files.items() if wanted is None)
+    assert all(ROOT in path.parents for path in files)

@@ -19,7 +19,8 @@ data "terraform_remote_state" "cluster" {
 }
 
 locals {
-  _apps = "${path.module}/../../../gitops/apps"
+  _apps         = "${path.module}/../../../gitops/apps"
+  _alertmanager = "${path.module}/../../../gitops/platform/alertmanager"
 }
 
 module "artifact_store" {
@@ -56,6 +57,7 @@ module "metrics" {
 
   name         = local.name
   alert_emails = var.alert_emails
+  alert_routes = one([for path in fileset(local._alertmanager, "routes.yaml") : file("${local._alertmanager}/${path}")])
   log_days     = var.log_days
   rule_files = {
     for path in fileset(local._apps, "*/monitoring/rules.yaml") : dirname(dirname(path)) => file("${local._apps}/${path}")
@@ -80,4 +82,5 @@ module "workload_identity" {
   service_account  = each.key
   access           = each.value.access
   managed_policies = try(each.value.managed_policies, [])
+  statements       = try(each.value.statements, [])
 }

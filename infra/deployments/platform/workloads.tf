@@ -70,6 +70,19 @@ locals {
       access    = { query_metrics = [module.metrics.workspace_arn] }
     }
 
+    # Draws what Managed Prometheus holds.
+    grafana = {
+      namespace = "monitoring"
+      access    = { query_metrics = [module.metrics.workspace_arn] }
+    }
+
+    # Makes load balancers of Ingresses.
+    aws-load-balancer-controller = {
+      namespace  = "kube-system"
+      access     = {}
+      statements = local.load_balancer_statements
+    }
+
     # The add-on that makes volumes; AWS changes its policy with its versions.
     ebs-csi-controller-sa = {
       namespace        = "kube-system"

@@ -23,10 +23,10 @@ locals {
   ]
 
   # Encoded one by one: with and without a condition they differ in shape, and a list in Terraform has one.
-  _statements = [for kind in local._kinds : jsonencode(merge(
+  _statements = concat([for kind in local._kinds : jsonencode(merge(
     { Sid = kind.sid, Effect = "Allow", Action = kind.actions, Resource = kind.on },
     [for service in kind.via : { Condition = { StringEquals = { "kms:ViaService" = service } } }]...
-  )) if length(kind.on) > 0]
+  )) if length(kind.on) > 0], var.statements)
 }
 
 resource "aws_iam_role_policy" "this" {

@@ -13,7 +13,7 @@ variable "access" {
   })
 
   validation {
-    condition     = sum([for arns in values(var.access) : length(arns)]) + length(var.managed_policies) > 0
+    condition     = sum([for arns in values(var.access) : length(arns)]) + length(var.managed_policies) + length(var.statements) > 0
     error_message = "Grant something: a service account that may do nothing needs no role."
   }
 
@@ -68,5 +68,23 @@ variable "service_account" {
   validation {
     condition     = can(regex("^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$", var.service_account))
     error_message = "A service account's name is in kebab-case, and at most 40 characters: the role is named after it."
+  }
+}
+
+variable "statements" {
+  description = "Further statements of its policy, each as JSON with a Sid: for a controller whose rights hang on tags."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition = alltrue([
+      for each in var.statements : try(alltrue([for name in ["Sid", "Effect", "Action", "Resource"] : contains(keys(jsondecode(each)), name)]), false)
+    ])
+    error_message = "A statement is a JSON object with Sid, Effect, Action and Resource: jsonencode({ Sid = ... })."
+  }
+
+  validation {
+    condition     = !anytrue([for each in var.statements : can(regex("\"Action\":(\\[[^]]*)?\"(\\*|[a-z0-9-]+:\\*)\"", each))])
+    error_message = "Name the actions: no service account gets all of a service."
   }
 }

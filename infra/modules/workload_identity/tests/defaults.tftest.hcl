@@ -73,3 +73,17 @@ run "an_add_on_has_the_policy_that_aws_maintains" {
     error_message = "the add-on has that policy and none of its own"
   }
 }
+
+run "a_controller_has_statements_of_its_own" {
+  command = plan
+
+  variables {
+    access     = {}
+    statements = [jsonencode({ Sid = "Look", Effect = "Allow", Action = ["ec2:DescribeVpcs"], Resource = "*" })]
+  }
+
+  assert {
+    condition     = [for each in jsondecode(aws_iam_role_policy.this["access"].policy).Statement : each.Sid] == ["Look"]
+    error_message = "the statements are its policy"
+  }
+}

@@ -73,3 +73,23 @@ run "a_name_with_capitals" {
 
   expect_failures = [var.service_account]
 }
+
+run "all_of_a_service" {
+  command = plan
+
+  variables {
+    statements = [jsonencode({ Sid = "All", Effect = "Allow", Action = ["ec2:*"], Resource = "*" })]
+  }
+
+  expect_failures = [var.statements]
+}
+
+run "a_statement_without_a_resource" {
+  command = plan
+
+  variables {
+    statements = [jsonencode({ Sid = "Where", Effect = "Allow", Action = ["ec2:DescribeVpcs"] })]
+  }
+
+  expect_failures = [var.statements]
+}
