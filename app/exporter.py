@@ -24,7 +24,9 @@ from prometheus_client.registry import Collector
 from pydantic import ValidationError
 
 from app.cli import EXIT_FAILED, EXIT_USAGE, CommandParser, guarded
+from app.exporter_certificate import CertificateError, address_of
 from app.exporter_sources import READ_METRICS, Read, Reading, SourceError, all_sources
+from app.exporter_truth import GitFile, TruthError
 from app.metrics import Declared
 from app.request_log import configure_logging
 from app.settings import Settings
@@ -53,6 +55,8 @@ SOURCE_UP = Declared(
 SOURCE_SUCCESS = Declared(
     "adloom_exporter_source_success_timestamp_seconds", "When the source was last read, Unix time.", ("source",)
 )
+OUR_ERRORS = (SourceError, StoreError, CertificateError, TruthError)
+"""Their messages are fit for a log."""
 DECLARED = (*READ_METRICS, SOURCE_UP, SOURCE_SUCCESS)
 """All of the exporter's own."""
 
@@ -100,7 +104,7 @@ class Watched:
         except Exception as error:  # noqa: BLE001 -- see the docstring
             self._last_ok = False
             # Messages of other errors may hold an address or a path.
-            self._tell(str(error) if isinstance(error, SourceError | StoreError) else type(error).__name__)
+            self._tell(str(error) if isinstance(error, OUR_ERRORS) else type(error).__name__)
 
     def _is_fresh(self) -> bool:
         if self.success_seconds is None:
@@ -157,7 +161,13 @@ def _main(argv: Sequence[str] | None) -> int:
         return _fail(names, EXIT_USAGE)
     except ValueError as error:
         return _fail(f"ADLOOM_DATABASE_URL: {error}", EXIT_USAGE)
-    sources = all_sources(database, arguments.ledger, (arguments.service or "").rstrip("/"))
+    sources = all_sources(
+        database,
+        arguments.ledger,
+        (arguments.service or "").rstrip("/"),
+        certificate_url=arguments.certificate or "",
+        git=GitFile(arguments.git, arguments.git_token_file) if arguments.git else None,
+    )
     watched = [Watched(name, read, arguments.interval_seconds) for name, read in sources.items()]
     return _publish(watched, arguments.host, arguments.port)
 
@@ -194,7 +204,12 @@ def _parser() -> CommandParser:
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine only)")
     add("--port", type=_port, default=9109, help="port to listen on; 0 takes a free one (default: %(default)s)")
-    add("--service", type=_address, metavar="URL", help="service to compare the champion with")
+    add("--service", type=_address, metavar="URL", help="service to compare with Git and the ledger")
+    add(
+        "--git", type=_raw_address, metavar="URL", help="raw address (http, https, file) of the environment's model.env"
+    )
+    add("--git-token-file", type=Path, metavar="FILE", help="a token for that address; read at each look")
+    add("--certificate", type=_https_address, metavar="URL", help="address whose certificate is watched")
     add("--ledger", type=Path, default=DEFAULT_LEDGER, help="the promotion ledger (default: %(default)s)")
     add("--interval-seconds", type=_seconds, default=30.0, help="between two looks (default: %(default)g)")
     return parser
@@ -210,6 +225,20 @@ def _port(text: str) -> int:
 def _address(text: str) -> str:
     if not text.startswith(("http://", "https://")):
         raise argparse.ArgumentTypeError("an address begins with http:// or https://")
+    return text
+
+
+def _raw_address(text: str) -> str:
+    if not text.startswith(("http://", "https://", "file://")):
+        raise argparse.ArgumentTypeError("an address of model.env begins with http://, https:// or file://")
+    return text
+
+
+def _https_address(text: str) -> str:
+    try:
+        address_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
     return text
 
 

@@ -1,36 +1,45 @@
 """
-Where the exporter looks: catalogue, batches, drift reports and retrains in the database, the promotion ledger, and a
-service's /version.
+Where the exporter looks: catalogue, batches, drift reports and retrains in the database, the promotion ledger, Git and
+a service's /version.
 
 Knows no Prometheus and no intervals; each source reads once and raises where it cannot.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
-from typing import Any, get_args
-from urllib.parse import urlsplit
+from typing import get_args
 
+import sqlalchemy as sa
+
+from app.exporter_certificate import certificate_end
+from app.exporter_truth import GitFile, git_says, service_says
+from app.exporter_truth import divergence as diverged
 from app.metrics import Declared
 from model.ledger import Ledger, LedgerError, champions
-from model.store import batches, drift_reports, ingests, pipeline_runs, retrains, snapshots
+from model.store import batches, drift_reports, ingests, pipeline_runs, retrains, snapshots, tables
 from model.store.batches import State
 from model.store.tables import Database
+from model.truth import Side
 
 INGEST = Declared(
     "adloom_ingest_timestamp_seconds", "When a catalogue last came, the same as before or another, Unix time."
 )
 PRODUCTS = Declared("adloom_catalogue_products", "Products in the newest catalogue.")
 BATCHES = Declared("adloom_batches", "Batches by state.", ("state",))
+BATCH_PROGRESS = Declared(
+    "adloom_batch_progress_timestamp_seconds",
+    "When the open batch that stands still longest was last taken up or had a product finished, Unix time.",
+)
 CHAMPION = Declared("adloom_champion_version", "Version that the promotion ledger says is champion.")
 DIVERGENCE = Declared(
-    "adloom_truth_divergence", "1 where the service runs another version than the ledger's champion, else 0."
+    "adloom_truth_divergence",
+    "1 where two of Git, promotion ledger and service say different models or images, else 0.",
 )
 DRIFT_SHARE = Declared("adloom_drift_share_ratio", "Share of drifted features in the newest drift report.")
 DRIFT_HURTS = Declared(
@@ -41,6 +50,7 @@ DRIFT_REPORT = Declared("adloom_drift_report_timestamp_seconds", "When the newes
 RETRAINS = Declared(
     "adloom_retrains_total", "Retrains that have ended, by what caused them and how.", ("trigger", "outcome")
 )
+SPENT = Declared("adloom_retrains_spent", "Retrains of this calendar month (UTC) that count against its budget.")
 USELESS = Declared("adloom_retrains_useless", "Promoted retrains in a row, up to the last judged, that did not help.")
 PIPELINE_FAILURES = Declared(
     "adloom_pipeline_failures_total", "Tasks that failed for good, and runs that failed as a whole.", ("dag",)
@@ -49,13 +59,23 @@ PIPELINE_LATE = Declared("adloom_pipeline_late_total", "Runs that were not done 
 PIPELINE_SUCCESS = Declared(
     "adloom_pipeline_success_timestamp_seconds", "When a run last went through, Unix time.", ("dag",)
 )
+CERTIFICATE = Declared(
+    "adloom_certificate_expiry_timestamp_seconds", "When the certificate that the service shows ends, Unix time."
+)
 READ_METRICS = (
     INGEST, PRODUCTS, BATCHES, CHAMPION, DIVERGENCE, DRIFT_SHARE, DRIFT_HURTS, DRIFT_REPORT, RETRAINS, USELESS,
-    PIPELINE_FAILURES, PIPELINE_LATE, PIPELINE_SUCCESS,
+    PIPELINE_FAILURES, PIPELINE_LATE, PIPELINE_SUCCESS, BATCH_PROGRESS, SPENT, CERTIFICATE,
 )  # fmt: skip
 
-SERVICE_SECONDS = 5.0
-ANSWER_BYTES_MAX = 64 * 1024
+_OLDEST_PROGRESS = sa.select(sa.func.min(tables.batches.c.updated_at, type_=tables.batches.c.updated_at.type)).where(
+    tables.batches.c.state.in_(("queued", "running"))
+)
+_SPENT = (
+    sa.select(sa.func.count())
+    .where(tables.retrains.c.state.in_(("promoted", "refused", "failed")))
+    .group_by(tables.retrains.c.task)
+)
+"""By task: what decides on a retrain counts each task's own."""
 
 
 class SourceError(RuntimeError):
@@ -87,11 +107,13 @@ def catalogue(database: Database) -> list[Reading]:
 
 
 def batch_states(database: Database) -> list[Reading]:
-    """Every state, those without a batch as 0."""
+    """Every state, those without a batch as 0; no progress where no batch is open."""
     _require_database(database)
     with database.connect() as connection:
         counts = batches.count_by_state(connection)
-    return [Reading(BATCHES, counts.get(state, 0), (state,)) for state in get_args(State)]
+        still_since = connection.execute(_OLDEST_PROGRESS).scalar_one()
+    states = [Reading(BATCHES, counts.get(state, 0), (state,)) for state in get_args(State)]
+    return states if still_since is None else [*states, Reading(BATCH_PROGRESS, still_since.timestamp())]
 
 
 def champion(ledger: Ledger) -> list[Reading]:
@@ -100,14 +122,21 @@ def champion(ledger: Ledger) -> list[Reading]:
     return [] if version is None else [Reading(CHAMPION, version)]
 
 
-def divergence(ledger: Ledger, service: str) -> list[Reading]:
-    """
-    Nothing where either side is unknown: no champion yet, or a service whose bundle comes from no registry.
+def divergence(ledger: Ledger, service: str, git: GitFile | None) -> list[Reading]:
+    """Nothing where fewer than two sides are known: no champion yet, no deploy, a service that does not answer."""
+    sides: list[Callable[[], Side]] = [lambda: Side("ledger", _champion(ledger))]
+    if service:
+        sides.append(lambda: service_says(service))
+    if git is not None:
+        sides.append(lambda: git_says(git))
+    found = diverged(sides)
+    return [] if found is None else [Reading(DIVERGENCE, float(found))]
 
-    The ledger names versions and no digests, so versions are what is compared.
-    """
-    said, runs = _champion(ledger), str(_object_at(f"{service}/version").get("registry_version", ""))
-    return [Reading(DIVERGENCE, float(runs != str(said)))] if said is not None and runs else []
+
+def readable(side: Callable[[], Side]) -> list[Reading]:
+    """No value of its own: whether the side can be read is what `adloom_exporter_source_up` is for."""
+    side()
+    return []
 
 
 def drift(database: Database) -> list[Reading]:
@@ -124,14 +153,17 @@ def drift(database: Database) -> list[Reading]:
     ]
 
 
-def retrain_outcomes(database: Database) -> list[Reading]:
-    """Every trigger and outcome, those that never came together as 0."""
+def retrain_outcomes(database: Database, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> list[Reading]:
+    """Every trigger and outcome, those that never came together as 0. It is spent in the month it was asked for."""
     _require_database(database)
+    month = clock().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     with database.connect() as connection:
         counts = retrains.counts(connection)
         useless = retrains.useless_streak(connection)
+        by_task = connection.execute(_SPENT.where(tables.retrains.c.created_at >= month)).scalars().all()
     pairs = product(retrains.TRIGGERS, retrains.OUTCOMES)
-    return [Reading(USELESS, useless), *(Reading(RETRAINS, counts.get(pair, 0), pair) for pair in pairs)]
+    spent = Reading(SPENT, max(by_task, default=0))
+    return [Reading(USELESS, useless), spent, *(Reading(RETRAINS, counts.get(pair, 0), pair) for pair in pairs)]
 
 
 def pipeline_ends(database: Database) -> list[Reading]:
@@ -148,8 +180,15 @@ def pipeline_ends(database: Database) -> list[Reading]:
     return counts + [Reading(PIPELINE_SUCCESS, at.timestamp(), (dag,)) for dag, at in times if at is not None]
 
 
-def all_sources(database: Database, ledger: Path, service: str) -> Mapping[str, Read]:
-    """By name, as the label `source` has it. Without a `service` nobody is asked what it runs."""
+def certificate(url: str) -> list[Reading]:
+    """As a client of `url` is shown it."""
+    return [Reading(CERTIFICATE, certificate_end(url).timestamp())]
+
+
+def all_sources(
+    database: Database, ledger: Path, service: str, certificate_url: str = "", git: GitFile | None = None
+) -> Mapping[str, Read]:
+    """By name, as the label `source` has it. Without `service` and `git` nobody is asked what runs and what should."""
     promotions = Ledger(ledger)
     sources: dict[str, Read] = {
         "catalogue": lambda: catalogue(database),
@@ -160,7 +199,13 @@ def all_sources(database: Database, ledger: Path, service: str) -> Mapping[str, 
         "pipelines": lambda: pipeline_ends(database),
     }
     if service:
-        sources["service"] = lambda: divergence(promotions, service)
+        sources["service"] = lambda: readable(lambda: service_says(service))
+    if git is not None:
+        sources["git"] = lambda: readable(lambda: git_says(git))
+    if service or git is not None:
+        sources["truth"] = lambda: divergence(promotions, service, git)
+    if certificate_url:
+        sources["certificate"] = lambda: certificate(certificate_url)
     return sources
 
 
@@ -179,21 +224,3 @@ def _champion(ledger: Ledger) -> int | None:
             "the promotion ledger was changed by hand or cut short; `adloom models` says where"
         ) from error
     return stack[-1] if stack else None
-
-
-def _object_at(url: str) -> dict[str, Any]:
-    """Raises OSError where nobody answers, or not with 200."""
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise SourceError("the service's address must begin with http:// or https://")
-    with urllib.request.urlopen(url, timeout=SERVICE_SECONDS) as answer:  # noqa: S310 - the scheme was looked at
-        return _parsed(answer.read(ANSWER_BYTES_MAX), "the service's /version")
-
-
-def _parsed(content: bytes, what: str) -> dict[str, Any]:
-    try:
-        table = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise SourceError(f"{what} is no JSON") from error
-    if not isinstance(table, dict):
-        raise SourceError(f"{what} is no JSON object")
-    return table

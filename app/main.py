@@ -129,16 +129,23 @@ def _assemble(settings: Settings, writer: WritesCreatives) -> Parts:
         timeout_seconds=settings.request_timeout_seconds,
         writers=settings.writers,
     )
-    metrics = Metrics(
-        ModelFacts(settings.registry_version, studio.bundle_digest, settings.git_commit),
-        Sources(queue_depth=lambda: studio.queued, engine=lambda: studio.counts, generation_log=lambda: generations),
-    )
-    writes = WriteQueue(database, depth_max=settings.write_queue_depth_max)
     limits = Limits(
         settings.limits_url,
         default=settings.limit_default,
         operations=settings.limits,
     )
+    metrics = Metrics(
+        ModelFacts(settings.registry_version, studio.bundle_digest, settings.git_commit),
+        Sources(
+            queue_depth=lambda: studio.queued,
+            queue_capacity=lambda: settings.queue_depth_max,
+            is_writer_up=lambda: not studio.trouble(),
+            is_limits_store_up=lambda: not limits.trouble(),
+            engine=lambda: studio.counts,
+            generation_log=lambda: generations,
+        ),
+    )
+    writes = WriteQueue(database, depth_max=settings.write_queue_depth_max)
     tokens, desk = _open_access(settings, _client_finder(database), limits)
     return Parts(
         settings=settings,

@@ -35,7 +35,8 @@ TOO_MANY_REQUESTS = 429
 
 OUTCOMES = ("written", "refused", "late", "unavailable", "failed")
 VERDICTS = ("accept", "edit", "reject")
-STORE_PARTS = ("database", "objects", "limits")
+STORE_PARTS = ("database", "objects")
+"""Requests go on without the store of their limits: whether it is there is a gauge of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,13 @@ FIRST_TOKEN_SECONDS = Declared(
 QUEUE_DEPTH = Declared(
     "adloom_engine_queue_depth", "Requests that wait to be written, at the engine's door or behind it."
 )
+QUEUE_CAPACITY = Declared(
+    "adloom_engine_queue_capacity", "Requests that may wait at the engine's door; those beyond it are refused."
+)
+WRITER_UP = Declared("adloom_writer_up", "1 where the next request can be written, 0 where only a new process helps.")
+LIMITS_STORE_UP = Declared(
+    "adloom_limits_store_up", "1 where replicas share their counts of requests or need not, 0 where Redis is away."
+)
 BATCH_SIZE = Declared("adloom_engine_batch_size", "Rows that shared a step of the network.")
 WAIT_SECONDS = Declared(
     "adloom_engine_wait_seconds", "From the engine's taking a request to the first of its prompt being read."
@@ -99,7 +107,8 @@ RATE_LIMITED = Declared("adloom_rate_limited_total", "Requests refused because t
 
 DECLARED = (
     HTTP_SECONDS, CREATIVES, VALIDITY, FINDINGS_FOUND, TOKENS, FIRST_TOKEN_SECONDS, QUEUE_DEPTH, BATCH_SIZE,
-    WAIT_SECONDS, MODEL_INFO, FEEDBACK, STORE_ERRORS, LOG_HELD, LOG_DROPPED, RATE_LIMITED,
+    WAIT_SECONDS, MODEL_INFO, FEEDBACK, STORE_ERRORS, LOG_HELD, LOG_DROPPED, RATE_LIMITED, QUEUE_CAPACITY, WRITER_UP,
+    LIMITS_STORE_UP,
 )  # fmt: skip
 """All of the service's own; standard ones of the process (process_*) stand beside them."""
 
@@ -154,6 +163,9 @@ class Sources:
     """Where numbers come from that are read at a scrape. One that gives None has nothing to publish."""
 
     queue_depth: Callable[[], int | None] = lambda: None
+    queue_capacity: Callable[[], int | None] = lambda: None
+    is_writer_up: Callable[[], bool | None] = lambda: None
+    is_limits_store_up: Callable[[], bool | None] = lambda: None
     engine: Callable[[], EngineCounts | None] = lambda: None
     generation_log: Callable[[], HeldRows | None] = lambda: None
 
@@ -267,9 +279,15 @@ class _AtScrape(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Called by prometheus_client at every scrape."""
-        depth, log = self._sources.queue_depth(), self._sources.generation_log()
-        if depth is not None:
-            yield GaugeMetricFamily(QUEUE_DEPTH.name, QUEUE_DEPTH.help, depth)
+        for declared, read in (
+            (QUEUE_DEPTH, self._sources.queue_depth),
+            (QUEUE_CAPACITY, self._sources.queue_capacity),
+            (WRITER_UP, self._sources.is_writer_up),
+            (LIMITS_STORE_UP, self._sources.is_limits_store_up),
+        ):
+            if (value := read()) is not None:
+                yield GaugeMetricFamily(declared.name, declared.help, value)
+        log = self._sources.generation_log()
         if engine := self._sources.engine():
             yield CounterMetricFamily(TOKENS.name, TOKENS.help, engine.tokens)
             yield _histogram(BATCH_SIZE, engine.step_rows)
@@ -280,7 +298,10 @@ class _AtScrape(Collector):
             yield CounterMetricFamily(LOG_DROPPED.name, LOG_DROPPED.help, log.dropped)
 
 
-_READ_AT_SCRAPE = (TOKENS, BATCH_SIZE, WAIT_SECONDS, FIRST_TOKEN_SECONDS, QUEUE_DEPTH, LOG_HELD, LOG_DROPPED)
+_READ_AT_SCRAPE = (
+    TOKENS, BATCH_SIZE, WAIT_SECONDS, FIRST_TOKEN_SECONDS, QUEUE_DEPTH, QUEUE_CAPACITY, WRITER_UP, LIMITS_STORE_UP,
+    LOG_HELD, LOG_DROPPED,
+)  # fmt: skip
 
 
 def _histogram(declared: Declared, tally: Tally) -> HistogramMetricFamily:

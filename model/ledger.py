@@ -27,7 +27,10 @@ WAIT_SECONDS = 30.0
 """A promotion holds the lock for a second or two; who waits longer has met a process that hangs."""
 POLL_SECONDS = 0.05
 
-Action = Literal["promote", "rollback", "refused", "mended"]
+Action = Literal["promote", "rollback", "reversal", "refused", "mended"]
+"""A reversal takes one environment back, in Git, registry and service; the move of the alias in it is a rollback."""
+MOVES = ("promote", "rollback")
+"""What moves the alias."""
 State = Literal["intent", "done", "undone"]
 
 
@@ -56,6 +59,8 @@ class Entry:
     """What the gate said; None where it was not asked."""
     note: str = ""
     """Why it was refused, or what the program itself has to add."""
+    git: Mapping[str, str] = field(default_factory=dict)
+    """Of a reversal: the environment, and the commits of the GitOps repository that it goes "from" and "to"."""
     time: str = ""
     """UTC, ISO 8601; set by `append`."""
     previous: str = FIRST
@@ -76,6 +81,7 @@ class Entry:
             "note": self.note,
             "scores": dict(self.scores),
             "verdict": self.verdict,
+            **({"git": dict(self.git)} if self.git else {}),
             "previous": self.previous,
         }
 
@@ -160,9 +166,14 @@ def new_attempt() -> str:
 
 
 def unfinished(entries: Sequence[Entry]) -> Entry | None:
-    """The intent that nothing settled yet, if there is one."""
-    settled = {entry.attempt for entry in entries if entry.state != "intent"}
-    return next((entry for entry in reversed(entries) if entry.attempt not in settled), None)
+    """The intent to move the alias that nothing settled yet, if there is one."""
+    return next((entry for entry in _open(entries) if entry.action in MOVES), None)
+
+
+def unfinished_reversal(entries: Sequence[Entry], environment: str) -> Entry | None:
+    """The reversal of an environment that was begun and not brought to its end."""
+    of_ours = (entry for entry in _open(entries) if entry.action == "reversal")
+    return next((entry for entry in of_ours if entry.git.get("environment") == environment), None)
 
 
 def champions(entries: Sequence[Entry]) -> tuple[int, ...]:
@@ -174,7 +185,7 @@ def champions(entries: Sequence[Entry]) -> tuple[int, ...]:
     """
     stack: list[int] = []
     for entry in entries:
-        if entry.state != "done" or entry.target is None or entry.action not in ("promote", "rollback"):
+        if entry.state != "done" or entry.target is None or entry.action not in MOVES:
             continue
         if entry.action == "rollback" and entry.target in stack:
             while stack[-1] != entry.target:
@@ -189,7 +200,7 @@ def ever_champions(entries: Sequence[Entry]) -> frozenset[int]:
     return frozenset(
         entry.target
         for entry in entries
-        if entry.state == "done" and entry.target is not None and entry.action in ("promote", "rollback")
+        if entry.state == "done" and entry.target is not None and entry.action in MOVES
     )
 
 
@@ -210,6 +221,12 @@ def exclusive(path: Path, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
                     ) from None
                 time.sleep(POLL_SECONDS)
         yield
+
+
+def _open(entries: Sequence[Entry]) -> Iterator[Entry]:
+    """Intents without a line that settles them, the newest first."""
+    settled = {entry.attempt for entry in entries if entry.state != "intent"}
+    return (entry for entry in reversed(entries) if entry.attempt not in settled)
 
 
 def _whole_lines(content: bytes) -> list[bytes]:

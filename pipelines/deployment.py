@@ -1,40 +1,49 @@
 """
-The release commit: one file of one environment in the GitOps repository, changed, committed and pushed.
+What an environment runs, and which model the next image shall hold: two small files of the GitOps repository.
 
-Knows Git and the file's form; who may be released is decided by the gate.
+Knows their form and the order of promotion; who may be released is decided by the gate.
 """
 
 from __future__ import annotations
 
-import os
-import random
 import re
-import subprocess
-import tempfile
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-PUSH_ATTEMPTS = 10
-"""Bots push at the same time; each try begins at what the others left."""
-GIT_SECONDS = 120
-IDENTITY = {"NAME": "Adloom release", "EMAIL": "release@adloom.invalid"}
-"""Of author and committer: no person made the commit."""
+from model.truth import NO_MODEL, model_number, read_values
+from pipelines.git_commit import Clone, DeployError, Draft, Landed, cloned, commit
+
 ENVIRONMENTS = ("dev", "staging", "prod")
-REPOSITORY_VARIABLES = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX"})
-PAUSE_SECONDS_MAX = 3.0
-"""Between two tries, drawn anew each time: bots that were overtaken together should not come back together."""
+"""In the order of promotion: each takes only what the one before it runs."""
+WANTED_FILE = "gitops/models/ad_writer.env"
+"""The model that the next image shall hold."""
+SERVICE_IMAGE = "docker.io/adloom/adloom-api"
+IMAGE_FORM = "TAG@sha256:<64 hexadecimal digits>"
 
+_IMAGE = re.compile(r"(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})@(?P<digest>sha256:[0-9a-f]{64})")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _LINE = re.compile(r"[A-Z][A-Z0-9_]*=[^\x00-\x1f\x7f]*")
-_OVERTAKEN = ("non-fast-forward", "fetch first", "cannot lock ref", "failed to update ref", "incorrect old value")
-"""Reasons in Git's own line about a reference that was not taken: somebody else wrote it first."""
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 
 
-class DeployError(RuntimeError):
-    """The GitOps repository cannot be read or written; the message says what Git said."""
+class RefusedDeployError(DeployError):
+    """Nothing was changed; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A released image of the service, pinned."""
+
+    tag: str
+    digest: str
+    """With its sha256: prefix."""
+
+    def __str__(self) -> str:
+        return f"{self.tag}@{self.digest}"
+
+    @property
+    def short(self) -> str:
+        """For names of branches."""
+        return self.digest.removeprefix("sha256:")[:12]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +54,34 @@ class Deployed:
     commit: str
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What `adloom deploy` is asked for."""
+
+    environment: str
+    image: Image
+    model: int | None = None
+    """None: the model that the environment before this one runs, or, in the first, as before."""
+    why: str = ""
+    force_order: str = ""
+    """Why promotion's order does not matter this once; kept in the commit."""
+    propose: bool = False
+    """For a pull request, whether or not the branch is protected."""
+
+
 def model_file(environment: str) -> str:
-    """Where an environment says which model it runs."""
+    """Where an environment says what it runs."""
     return f"gitops/apps/adloom-api/overlays/{environment}/model.env"
 
 
-def read_values(text: str) -> dict[str, str]:
-    """NAME=value lines; comments and empty ones are left out."""
-    rows = (line.partition("=") for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
-    return {name.strip(): value.strip() for name, _, value in rows}
+def image_from(text: str) -> Image:
+    """Raises ValueError where the digest is missing or a placeholder: a tag alone may mean another image tomorrow."""
+    found = _IMAGE.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is no pinned image; write {IMAGE_FORM}, as the build prints it")
+    if set(found["digest"].removeprefix("sha256:")) == {"0"}:
+        raise ValueError("a digest of zeros is the placeholder before the first deploy, and no image")
+    return Image(found["tag"], found["digest"])
 
 
 def with_values(text: str, values: Mapping[str, str]) -> str:
@@ -72,94 +100,89 @@ def with_values(text: str, values: Mapping[str, str]) -> str:
     return text
 
 
-def deploy(url: str, environment: str, values: Mapping[str, str], *, title: str, body: str) -> tuple[Deployed, bool]:
+def deploy(url: str, order: Order, token: str = "") -> Landed:
     """
-    Commit `values` to an environment and push; returns what stands there, and whether that is new.
+    Commit the image and model to one environment's file, and push; nothing is ever forced.
 
-    Where somebody else pushed meanwhile, the change is made again on top of theirs; nothing is ever forced. Raises
-    DeployError.
+    Raises RefusedDeployError where the environment before it runs another image, and DeployError.
     """
-    overtaken = ""
-    with _clone(url) as clone:
-        for attempt in range(PUSH_ATTEMPTS):
-            path = clone / model_file(environment)
-            before = path.read_text(encoding="utf-8") if path.is_file() else ""
-            after = with_values(before, values)
-            if after == before:
-                return Deployed(read_values(before), _head_of(clone, environment)), False
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(after, encoding="utf-8")
-            _git(clone, "add", "--", model_file(environment))
-            _git(clone, "commit", "--quiet", "-m", title, "-m", body)
-            if not (overtaken := _pushed(clone)):
-                return Deployed(read_values(after), _git(clone, "rev-parse", "HEAD")), True
-            time.sleep(random.uniform(0, min(PAUSE_SECONDS_MAX, 0.1 * 2**attempt)))
-            _git(clone, "fetch", "--quiet", "origin")
-            _git(clone, "reset", "--quiet", "--hard", "@{upstream}")
-    raise DeployError(f"{PUSH_ATTEMPTS} pushes were overtaken by others ({overtaken}): try again when fewer deploy")
+    return commit(url, lambda clone: _deploy_draft(clone, order), token, propose=order.propose)
 
 
-def deployed(url: str, environment: str) -> Deployed:
-    """What an environment is told to run; no values where nothing was ever released."""
-    with _clone(url) as clone:
-        path = clone / model_file(environment)
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        return Deployed(read_values(text), _head_of(clone, environment) if text else "")
+def want_model(url: str, version: int, bundle: str, why: str, token: str = "") -> Landed:
+    """Commit which model the next image shall hold. Raises DeployError."""
+    if not _DIGEST.fullmatch(bundle):
+        raise DeployError(f"version {version} names no digest of its bundle; register it again")
+
+    def draft(clone: Clone) -> Draft:
+        before = clone.read(WANTED_FILE)
+        title = f"ad-writer: want model {version} in the next image"
+        was = read_values(before).get("MODEL_VERSION", str(NO_MODEL))
+        body = f"{why}\n\nModel: {version}, before {was}\nBundle: {bundle}"
+        values = {"MODEL_VERSION": str(version), "BUNDLE_DIGEST": bundle}
+        return Draft({WANTED_FILE: with_values(before, values)}, title, body, f"deploy/model-{version}")
+
+    return commit(url, draft, token)
 
 
-@contextmanager
-def _clone(url: str) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="adloom-release-") as scratch:
-        folder = Path(scratch) / "clone"
-        _git(Path(scratch), "clone", "--quiet", "--", url, str(folder))
-        yield folder
+def deployed(url: str, environment: str, token: str = "") -> Deployed:
+    """What an environment is told to run; no values where it has no file."""
+    with cloned(url, token) as clone:
+        return deployed_in(clone, environment)
 
 
-def _head_of(clone: Path, environment: str) -> str:
-    return _git(clone, "log", "-1", "--format=%H", "--", model_file(environment))
+def deployed_in(clone: Clone, environment: str) -> Deployed:
+    """The same of a clone that is there."""
+    path = model_file(environment)
+    text = clone.read(path)
+    return Deployed(read_values(text), clone.newest(path) if text else "")
 
 
-def _pushed(clone: Path) -> str:
-    """Empty where the push arrived, else how Git says that others came first; anything else is an error."""
-    done = _run(clone, "push", "--quiet", "origin", "HEAD")
-    if done.returncode == 0:
-        return ""
-    # A hook of the repository may say anything, also "fetch first"; only lines of this form are Git's.
-    refused = [line.strip() for line in done.stderr.splitlines() if line.startswith(" ! [")]
-    if refused and all(any(sign in line for sign in _OVERTAKEN) for line in refused):
-        return refused[0]
-    raise _failed("push", done.stderr)
+def wanted_model(url: str, token: str = "") -> Mapping[str, str]:
+    """MODEL_VERSION and BUNDLE_DIGEST of the model that the next image shall hold."""
+    with cloned(url, token) as clone:
+        return read_values(clone.read(WANTED_FILE))
 
 
-def _git(folder: Path, *arguments: str) -> str:
-    done = _run(folder, *arguments)
-    if done.returncode != 0:
-        raise _failed(arguments[0], done.stderr)
-    return done.stdout.strip()
+def before(environment: str) -> str:
+    """The environment that a promotion comes from; "" for the first."""
+    place = ENVIRONMENTS.index(environment)
+    return ENVIRONMENTS[place - 1] if place else ""
 
 
-def _failed(command: str, said: str) -> DeployError:
-    """What Git said, without the user and password that an address may hold."""
-    return DeployError(f"git {command} failed: {_CREDENTIALS.sub('***@', ' '.join(said.split()))[-500:]}")
+def _deploy_draft(clone: Clone, order: Order) -> Draft:
+    path, source = model_file(order.environment), before(order.environment)
+    text = clone.read(path)
+    now = read_values(text)
+    theirs = read_values(clone.read(model_file(source))) if source else {}
+    if source and not order.force_order:
+        _require_order(order, source, theirs)
+    given = str(order.model) if order.model is not None else (theirs or now).get("MODEL_VERSION", "")
+    version = model_number(given)
+    if version is None:
+        raise RefusedDeployError(f"say with --model which model is in the image: {order.environment} ran none so far")
+    title = f"adloom-api: run {order.image.tag} with model {version} in {order.environment}"
+    was = f"{now.get('IMAGE', 'nothing')} with model {now.get('MODEL_VERSION', NO_MODEL)}"
+    lines = [f"Image: {SERVICE_IMAGE}:{order.image}", f"Before: {was}"]
+    if order.force_order:
+        lines.append(f"Order of promotion set aside: {order.force_order}")
+    values = {"IMAGE": str(order.image), "MODEL_VERSION": str(version)}
+    branch = f"deploy/{order.environment}-{order.image.short}-model-{version}"
+    return Draft({path: with_values(text, values)}, title, _body(order.why, lines), branch)
 
 
-def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    # A hook that runs us names its own repository in the environment; ours is the folder's.
-    outside = {name: value for name, value in os.environ.items() if name not in REPOSITORY_VARIABLES}
-    names = {f"GIT_{role}_{what}": value for role in ("AUTHOR", "COMMITTER") for what, value in IDENTITY.items()}
-    environment = {**outside, **names, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-    try:
-        return subprocess.run(  # noqa: S603 - git, with arguments of ours
-            ["git", "-c", "commit.gpgsign=false", *arguments],  # noqa: S607 - whichever git this machine uses
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=GIT_SECONDS,
-            check=False,
+def _require_order(order: Order, source: str, theirs: Mapping[str, str]) -> None:
+    runs = theirs.get("IMAGE", "").partition("@")[2]
+    advice = 'deploy it there first, or give --force-order "why"'
+    if runs != order.image.digest:
+        raise RefusedDeployError(
+            f"{source} does not run this image, and {order.environment} takes only what {source} runs: {advice}"
         )
-    except FileNotFoundError as error:
-        raise DeployError("git is not installed") from error
-    except subprocess.TimeoutExpired as error:
-        raise DeployError(f"git {arguments[0]} took longer than {GIT_SECONDS} s") from error
+    if order.model is not None and theirs.get("MODEL_VERSION") != str(order.model):
+        raise RefusedDeployError(
+            f"{source} runs this image with model {theirs.get('MODEL_VERSION')}, not {order.model}: {advice}"
+        )
+
+
+def _body(why: str, lines: Sequence[str]) -> str:
+    return "\n".join([why or "No reason was given.", "", *lines])

@@ -1,4 +1,4 @@
-"""Tell the first environment to run the champion, after a promotion."""
+"""Say that the next image shall hold the champion, after a promotion."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ NAME = "release_writer"
 DOC = """
 ### Release the writer
 
-Commits the champion's version and bundle digest to one file of the GitOps repository; Argo CD does the rest. Further
-environments are promoted by pull request and not from here.
+Commits the champion's version and bundle digest to gitops/models/ad_writer.env. The workflow release.yml builds the
+image from it and deploys to dev; further environments are promoted by pull request and not from here.
 
 **Triage.** As long as the most recent run is successful this needs no triage. `git push failed` means that the
 repository refuses the bot: look at its deploy key and at branch protection, then clear the task. The same version
@@ -35,10 +35,5 @@ with DAG(
     on_failure_callback=record_failed_run,
     default_args=task_defaults(timeout=timedelta(minutes=15)),
     tags=[Tag.OWNER_PLATFORM, Tag.TIER_1],
-    params={"environment": "dev"},
 ) as dag:
-    StepOperator(
-        task_id="release",
-        step="release",
-        arguments=["--environment", "{{ params.environment }}"],
-    )
+    StepOperator(task_id="release", step="release")

@@ -1,8 +1,8 @@
 """
-A stand-in for the cluster: it serves the model that the GitOps repository names, and nothing else.
+A stand-in for the cluster: it serves the image that the GitOps repository names, and nothing else.
 
-Argo CD and the image build do this in production. The bundle is fetched from the registry by version and its digest
-has to be the one in Git; the service is the real one, in a process of its own.
+Argo CD does this in production. The registry is not asked, the image holds the model; the service is the real one, in
+a process of its own and always at the same address.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from model.bundle import open_bundle
-from pipelines.deployment import deployed
+from pipelines.deployment import deployed, image_from
+from pipelines.loop.factory import image_folder
 from pipelines.loop.workshop import LoopError, Workshop
 
 READY_SECONDS_MAX = 90.0
 STOP_SECONDS_MAX = 30.0
 POLL_SECONDS = 0.1
+FOLLOW_SECONDS = 1.0
 _ADDRESS = re.compile(r"https?://[\d.]+:\d+")
 
 
@@ -35,6 +37,8 @@ class Cluster:
         self._workshop = workshop
         self._environment = environment
         self._process: subprocess.Popen[str] | None = None
+        self._commit = ""
+        """What is served."""
         self.address = ""
 
     def __enter__(self) -> Self:
@@ -45,19 +49,25 @@ class Cluster:
 
     def sync(self) -> str:
         """Serve what Git says now; returns the version. Raises LoopError, and then the earlier service goes on."""
-        wanted = deployed(str(self._workshop.gitops), self._environment).values
-        version, digest = wanted.get("MODEL_VERSION", ""), wanted.get("BUNDLE_DIGEST", "")
+        wanted = deployed(str(self._workshop.gitops), self._environment)
+        version, image = wanted.values.get("MODEL_VERSION", ""), wanted.values.get("IMAGE", "")
         if not version:
             raise LoopError("Git names no model yet")
-        folder = self._workshop.folder / "served" / version
-        registry = self._workshop.environment["ADLOOM_REGISTRY"]
-        self._workshop.step("models", "--registry", registry, "fetch", version, "--to", folder)
-        found = open_bundle(folder).digest
-        if found != digest:
-            raise LoopError(f"Git says bundle {digest[:12]} for version {version}, and the registry has {found[:12]}")
+        digest = image_from(image).digest
+        folder = image_folder(self._workshop, digest.removeprefix("sha256:"))
+        if not folder.is_dir():
+            raise LoopError(f"Git says image {image}, and nobody built it")
         self.stop()
-        self._start(folder, version)
+        self._start(folder, version, digest, wanted.commit)
+        self._commit = wanted.commit
         return version
+
+    def follow(self, done: Future[Any]) -> None:
+        """As Argo CD does: serve whatever is new in Git until something else is `done`. Raises LoopError."""
+        while not done.done():
+            if deployed(str(self._workshop.gitops), self._environment).commit != self._commit:
+                self.sync()
+            time.sleep(FOLLOW_SECONDS)
 
     def served(self) -> dict[str, Any]:
         """What the service says of itself."""
@@ -77,18 +87,19 @@ class Cluster:
             self._process.wait()
         self._process = None
 
-    def _start(self, bundle: Path, version: str) -> None:
+    def _start(self, bundle: Path, version: str, digest: str, commit: str) -> None:
         log = self._workshop.folder / f"service-{version}.log"
-        commit = deployed(str(self._workshop.gitops), self._environment).commit
         environment = self._workshop.environment | {
             "ADLOOM_BUNDLE": str(bundle),
             "ADLOOM_REGISTRY_VERSION": version,
             "ADLOOM_GIT_COMMIT": commit,
+            "ADLOOM_IMAGE_DIGEST": digest,
             "ADLOOM_LIMIT_DEFAULT": "100000/minute",
             "ADLOOM_BATCH_WRITERS": "0",
         }
-        port = self._port_of(log, [sys.executable, "-m", "app.cli", "serve", "--port", "0"], environment)
-        self.address = port
+        port = self.address.rpartition(":")[2] or "0"
+        command = [sys.executable, "-m", "app.cli", "serve", "--port", port]
+        self.address = self._address_of(log, command, environment)
         end = time.monotonic() + READY_SECONDS_MAX
         while time.monotonic() < end:
             with (
@@ -100,7 +111,7 @@ class Cluster:
             time.sleep(POLL_SECONDS)
         raise LoopError(f"the service of version {version} did not become ready; see {log}")
 
-    def _port_of(self, log: Path, command: list[str], environment: dict[str, str]) -> str:
+    def _address_of(self, log: Path, command: list[str], environment: dict[str, str]) -> str:
         """Start it and wait for the line that names its address."""
         output = log.with_suffix(".out")
         with log.open("w") as errors, output.open("w") as words:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.deployment import deployed, model_file
+from pipelines.deployment import WANTED_FILE, deployed, model_file
 from pipelines.loop.cluster import Cluster
+from pipelines.loop.factory import Factory
 from pipelines.loop.markets import home_goods, spare_parts, write_curated, write_slogans, write_sources
 from pipelines.loop.merchant import Merchant, Traffic
 from pipelines.loop.telling import Stage, Telling
@@ -23,6 +25,11 @@ from pipelines.step import EXIT_REFUSED
 STAGES = 15
 ENVIRONMENT = "dev"
 WHO = ("--who", "loop")
+BEGINNING = {
+    model_file(ENVIRONMENT): "# What this environment runs; `adloom deploy` writes it.\n",
+    WANTED_FILE: "# The model that the next image shall hold; `adloom release` writes it.\n",
+}
+"""The GitOps repository before the first release."""
 FLUSH_SECONDS = 2.0
 """The service writes its log half a second after a creative; four times that for a busy machine."""
 
@@ -82,9 +89,9 @@ class Story:
             shop, clone = self.workshop, self.workshop.folder / "gitops-clone"
             shop.git("init", "--quiet", "--bare", "--initial-branch", "main", str(shop.gitops))
             shop.git("clone", "--quiet", str(shop.gitops), str(clone))
-            path = clone / model_file(ENVIRONMENT)
-            path.parent.mkdir(parents=True)
-            path.write_text("# Which model this environment runs; `adloom release` writes it.\n", encoding="utf-8")
+            for path, words in BEGINNING.items():
+                (clone / path).parent.mkdir(parents=True)
+                (clone / path).write_text(words, encoding="utf-8")
             shop.git("add", ".", folder=clone)
             shop.git("commit", "--quiet", "-m", "gitops: begin", folder=clone)
             shop.git("push", "--quiet", "origin", "HEAD", folder=clone)
@@ -116,7 +123,7 @@ class Story:
 
     def release_first(self) -> None:
         """Commit, sync, sign in."""
-        with self.telling.stage("Release: DAG release_writer commits, the cluster follows Git") as stage:
+        with self.telling.stage("Release: DAG release_writer commits, an image is built, the cluster follows") as stage:
             self._release(stage, self.first)
             told = self.workshop.step("client", "create", "loop-shop", *_scopes())
             words = dict(line.split("=", 1) for line in told.lines if "=" in line)
@@ -238,11 +245,14 @@ class Story:
 
     def roll_back(self) -> None:
         """Alias, ledger, Git and service agree again."""
-        with self.telling.stage("Roll back: ledger, alias, Git, service") as stage:
+        with self.telling.stage("Roll back: one command for Git, alias, ledger, service") as stage:
             started = time.monotonic()
-            registry = self.workshop.environment["ADLOOM_REGISTRY"]
-            self.workshop.step("rollback", "--registry", registry, "--why", "merchants edit its ads", *WHO)
-            self._release(stage, self.better)
+            where = ("--registry", self.workshop.environment["ADLOOM_REGISTRY"], "--service", self.cluster.address)
+            why = ("--why", "merchants edit its ads", *WHO)
+            with ThreadPoolExecutor(1) as threads:
+                done = threads.submit(self.workshop.step, "rollback", "--env", ENVIRONMENT, *where, *why)
+                self.cluster.follow(done)
+            done.result()
             self._merchant.sign_in(self.cluster.address)
             git = deployed(str(self.workshop.gitops), ENVIRONMENT).values["MODEL_VERSION"]
             served, champion = str(self.cluster.served()["registry_version"]), str(self._champion()["version"])
@@ -273,7 +283,8 @@ class Story:
         self.workshop.step("promote", version, "--registry", registry, "--without-gate", why, "--why", why, *WHO)
 
     def _release(self, stage: Stage, version: str) -> None:
-        self.workshop.dag("release_writer", environment=ENVIRONMENT)
+        self.workshop.dag("release_writer")
+        Factory(self.workshop, ENVIRONMENT).release()
         commit = deployed(str(self.workshop.gitops), ENVIRONMENT).commit
         served = self.cluster.sync()
         _expect(served == version, "the cluster serves what Git says", {"served": served, "wanted": version})

@@ -1,17 +1,20 @@
 """
-Tell an environment to run the champion: one commit to one file of the GitOps repository.
+Say which model the next image shall hold, the champion: one commit to one file of the GitOps repository.
 
-The commit's message reads as a deployment log. The same version again changes nothing.
+The workflow release.yml builds the image from it and deploys to dev. The same version again changes nothing.
 
-Example: adloom release --environment dev --version 7
+Example: adloom release --version 7
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from model.registry import CHAMPION, Version, open_registry
-from pipelines.deployment import ENVIRONMENTS, deploy
+from pipelines.deploy_command import settle
+from pipelines.deployment import want_model
+from pipelines.pull_requests import token_from
 from pipelines.settings import PipelineSettings
 from pipelines.step import give, parser, say
 
@@ -19,26 +22,28 @@ from pipelines.step import give, parser, say
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the step; expected errors leave as ValueError or RuntimeError for app.cli to print."""
     options = parser("release", __doc__)
-    options.add_argument("--environment", choices=ENVIRONMENTS, default="dev", help="default: %(default)s")
     options.add_argument("--version", type=int, help="of the registered model (default: the champion)")
     options.add_argument("--why", default="", help="for the commit's message")
     arguments = options.parse_args(argv)
     settings = PipelineSettings()
     if not settings.gitops_url:
         raise ValueError("set ADLOOM_GITOPS_URL to the Git repository that the cluster follows")
-    version = _version(settings, arguments.version)
-    title = f"adloom-api: run model {version.number} in {arguments.environment}"
+    version, token = _version(settings, arguments.version), token_from(os.environ)
     why = arguments.why or f"Version {version.number} is champion."
-    body = f"{why}\n\nBundle: {version.bundle}\nDataset: {version.tags.get('dataset', '') or 'unknown'}"
-    values = {"MODEL_VERSION": str(version.number), "BUNDLE_DIGEST": version.bundle}
-    there, is_new = deploy(settings.gitops_url, arguments.environment, values, title=title, body=body)
-    say(title if is_new else f"{arguments.environment} runs model {version.number} already")
+    why = f"{why}\nDataset: {version.tags.get('dataset', '') or 'unknown'}"
+    landed = want_model(settings.gitops_url, version.number, version.bundle, why, token)
+    title = f"Want model {version.number} in the next image"
+    pull = settle(settings.gitops_url, token, landed, title, why)
+    outcome = "waiting" if landed.branch else ("released" if landed.is_new else "unchanged")
+    say(f"the next image holds model {version.number}: {outcome}{f' in {pull}' if pull else ''}")
     give(
         {
-            "outcome": "released" if is_new else "unchanged",
-            "environment": arguments.environment,
+            "outcome": outcome,
             "version": version.number,
-            "commit": there.commit,
+            "bundle": version.bundle,
+            "commit": landed.commit,
+            "branch": landed.branch,
+            "pull_request": pull,
         }
     )
     return 0

@@ -26,7 +26,7 @@ from tests.app.exporter_stores import HOUR, UPLOADED, Stores, answering_version
 
 WAIT_SECONDS_MAX = 20.0
 INTERVAL_SECONDS = 0.4
-SOURCES = {"catalogue", "batches", "ledger", "drift", "pipelines", "retrains", "service"}
+SOURCES = {"catalogue", "batches", "ledger", "drift", "pipelines", "retrains", "service", "truth"}
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def test_sigterm_ends_it_in_order_and_its_log_is_json_without_paths(stores: Stor
     assert str(tmp_path) not in log
     assert sorted(line["source"] for line in lines if line["level"] == "warning") == ["ledger", "service"]
     assert sorted(line["source"] for line in lines if line["level"] == "info") == [
-        "batches", "catalogue", "drift", "pipelines", "retrains",
+        "batches", "catalogue", "drift", "pipelines", "retrains", "truth",
     ]  # fmt: skip
 
 
@@ -203,7 +203,14 @@ def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--port", "65536"], ["--port", "x"], ["--service", "localhost:8000"], ["--interval-seconds", "0"], ["--nope"]],
+    [
+        ["--port", "65536"],
+        ["--port", "x"],
+        ["--service", "x:8000"],
+        ["--git", "git@x:a/b"],
+        ["--interval-seconds", "0"],
+        ["--nope"],
+    ],
 )
 def test_a_wrong_argument_is_one_line_and_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert exporter.main(arguments) == 2

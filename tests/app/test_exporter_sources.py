@@ -10,7 +10,7 @@ import pytest
 
 from app.exporter_sources import Reading, SourceError, all_sources
 from model.store.retrains import OUTCOMES, TRIGGERS
-from tests.app.exporter_stores import HOUR, UPLOADED, Stores, answering_version
+from tests.app.exporter_stores import HOUR, UPLOADED, Stores
 from tests.app.service_client import service as running_service
 
 
@@ -22,14 +22,8 @@ def stores(tmp_path: Path) -> Iterator[Stores]:
     made.database.dispose()
 
 
-@pytest.fixture
-def service() -> Iterator[tuple[str, dict[str, str]]]:
-    with answering_version() as found:
-        yield found
-
-
-def _read(stores: Stores, source: str, service: str = "") -> list[Reading]:
-    return all_sources(stores.database, stores.ledger_path, service)[source]()
+def _read(stores: Stores, source: str) -> list[Reading]:
+    return all_sources(stores.database, stores.ledger_path, "")[source]()
 
 
 def _values(readings: list[Reading]) -> dict[str, float]:
@@ -79,18 +73,6 @@ def test_retrains_are_counted_by_cause_and_end(stores: Stores) -> None:
 def test_without_a_database_a_source_fails_and_is_not_a_quiet_zero(tmp_path: Path, source: str) -> None:
     with pytest.raises(SourceError, match="no database yet"):
         _read(Stores(tmp_path), source)
-
-
-@pytest.mark.parametrize(("champion", "runs", "expected"), [(7, "7", [0]), (7, "8", [1]), (7, "", []), (None, "7", [])])
-def test_divergence_is_told_only_where_both_sides_are_known(
-    stores: Stores, service: tuple[str, dict[str, str]], champion: int | None, runs: str, expected: list[int]
-) -> None:
-    address, version = service
-    version["registry_version"] = runs
-    if champion is not None:
-        stores.promote(champion)
-
-    assert [reading.value for reading in _read(stores, "service", address)] == expected
 
 
 @pytest.mark.anyio

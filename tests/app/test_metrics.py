@@ -34,6 +34,9 @@ AGREED_SERVICE = {
     "adloom_generation_log_held_rows": set(),
     "adloom_generation_log_dropped_total": set(),
     "adloom_rate_limited_total": {"route"},
+    "adloom_engine_queue_capacity": set(),
+    "adloom_writer_up": set(),
+    "adloom_limits_store_up": set(),
 }
 AGREED_EXPORTER = {
     "adloom_drift_share_ratio": set(),
@@ -49,6 +52,9 @@ AGREED_EXPORTER = {
     "adloom_pipeline_late_total": {"dag"},
     "adloom_pipeline_success_timestamp_seconds": {"dag"},
     "adloom_batches": {"state"},
+    "adloom_batch_progress_timestamp_seconds": set(),
+    "adloom_retrains_spent": set(),
+    "adloom_certificate_expiry_timestamp_seconds": set(),
     "adloom_exporter_source_up": {"source"},
     "adloom_exporter_source_success_timestamp_seconds": {"source"},
 }
@@ -80,7 +86,14 @@ class Held:
     dropped: int = 9
 
 
-FULL = Sources(queue_depth=lambda: 3, engine=EngineNumbers, generation_log=Held)
+FULL = Sources(
+    queue_depth=lambda: 3,
+    queue_capacity=lambda: 16,
+    is_writer_up=lambda: True,
+    is_limits_store_up=lambda: False,
+    engine=EngineNumbers,
+    generation_log=Held,
+)
 
 
 def values(metrics: Metrics) -> dict[str, float]:
@@ -194,7 +207,7 @@ def test_series_that_rules_will_ask_for_begin_at_zero() -> None:
         assert found[f"adloom_creative_findings_total{{finding={kind}}}"] == 0
     for verdict in ("accept", "edit", "reject"):
         assert found[f"adloom_feedback_total{{verdict={verdict}}}"] == 0
-    for part in ("database", "objects", "limits"):
+    for part in ("database", "objects"):
         assert found[f"adloom_store_errors_total{{part={part}}}"] == 0
 
 
@@ -212,7 +225,8 @@ def test_the_engine_the_queue_and_the_log_are_read_when_the_scrape_comes() -> No
     found = values(Metrics(sources=FULL))
 
     assert found["adloom_generated_tokens_total{}"] == 1234
-    assert found["adloom_engine_queue_depth{}"] == 3
+    assert (found["adloom_engine_queue_depth{}"], found["adloom_engine_queue_capacity{}"]) == (3, 16)
+    assert (found["adloom_writer_up{}"], found["adloom_limits_store_up{}"]) == (1, 0)
     assert [found[f"adloom_engine_batch_size_bucket{{le={bound}}}"] for bound in ("1.0", "4.0", "+Inf")] == [2, 2, 5]
     assert found["adloom_engine_batch_size_sum{}"] == 26
     assert found["adloom_engine_wait_seconds_count{}"] == 5

@@ -154,7 +154,7 @@ def test_an_ingest_that_is_asked_for_leads_to_a_training_and_a_champion_to_a_rel
     api.post("assets/events", {"asset_id": assets["adloom://champion"]})
     api.await_run("release_writer", lambda run: run["run_type"] == "asset_triggered")
 
-    assert place.commits() == [f"adloom-api: run model {champion} in dev", "begin"]
+    assert place.commits() == [f"ad-writer: want model {champion} in the next image", "begin"]
 
     def all_recorded() -> bool:
         ended = place.ended()

@@ -101,7 +101,7 @@ def test_the_text_says_every_link_and_a_dash_where_nothing_is_known(database):
     lines = told(chain(database, "v1")).splitlines()
 
     assert [line.split()[0] for line in lines] == [
-        "commit", "image", "dataset", "run", "model", "bundle", "creative", "feedback",
+        "commit", "image", "dataset", "run", "model", "bundle", "request", "creative", "feedback",
     ]  # fmt: skip
     assert lines[1].split()[1] == "-"
     assert "adloom-writer version 1" in lines[4]

@@ -151,7 +151,7 @@ def test_the_champion_is_released_once(place, tiny_bundle):  # noqa: F811 - the 
         "released",
         "unchanged",
     )
-    assert place.commits() == [f"adloom-api: run model {number} in dev", "begin"]
+    assert place.commits() == [f"ad-writer: want model {number} in the next image", "begin"]
 
 
 def test_without_a_reference_drift_fails_and_the_decision_is_made_all_the_same(place):

@@ -1,235 +1,161 @@
-"""Release commits on real Git repositories: many at once, refused, not there; and what one leaves of a file."""
+"""What a deploy changes of a file, and in which order environments take an image."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 
-from pipelines import deployment
-from pipelines.deployment import DeployError, deploy, deployed, model_file, read_values, with_values
+from model.truth import read_values
+from pipelines.deployment import (
+    ENVIRONMENTS,
+    WANTED_FILE,
+    DeployError,
+    Order,
+    RefusedDeployError,
+    deploy,
+    deployed,
+    image_from,
+    model_file,
+    want_model,
+    wanted_model,
+    with_values,
+)
+from tests.pipelines.gitops_place import BEGIN, git, image, repository, shipped_files, text_of, titles
 
-PUSHERS = 8
-FILE = """# Which model this environment runs; `adloom release` writes it.
-MODEL_VERSION=1
-
-  # The digest of its bundle
-BUNDLE_DIGEST=aa
-OTHER=kept = as it is"""
-DEPLOY = """
-import json, sys
-from pipelines.deployment import deploy
-url, environment, version = sys.argv[1:]
-there, is_new = deploy(url, environment, {"MODEL_VERSION": version}, title=f"run {version} in {environment}", body="b")
-print(json.dumps([there.commit, is_new]))
-"""
+BUNDLE = "b" * 64
 
 
-def git(folder, *arguments):
-    identity = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
-    done = subprocess.run(
-        ["git", *identity, "-C", folder, *arguments], capture_output=True, text=True, check=True, timeout=60
+@pytest.fixture
+def bare(tmp_path):
+    return repository(tmp_path)
+
+
+def order(environment, number, model=None, **rest):
+    return Order(environment, image_from(image(number)), model, "Because.", **rest)
+
+
+def run(bare, *args, **rest):
+    return deploy(str(bare), order(*args, **rest))
+
+
+def test_a_deploy_changes_two_lines_of_one_file(bare):
+    landed = run(bare, "dev", 1, 7)
+    changed = git(bare, "diff", "--numstat", "main~1", "main").split("\t")
+
+    assert changed == ["2", "2", model_file("dev")]
+    assert deployed(str(bare), "dev").values == {"IMAGE": image(1), "MODEL_VERSION": "7"}
+    assert deployed(str(bare), "dev").commit == landed.commit
+
+
+def test_a_promotion_of_the_same_model_changes_one_line_of_one_file(bare):
+    run(bare, "dev", 1, 7)
+    run(bare, "staging", 1)
+    run(bare, "dev", 2)
+    run(bare, "staging", 2)
+
+    assert git(bare, "diff", "--numstat", "main~1", "main").split("\t") == ["1", "1", model_file("staging")]
+
+
+def test_the_commit_reads_as_a_deployment_log(bare):
+    run(bare, "dev", 1, 7)
+    run(bare, "dev", 2, 8)
+    told = git(bare, "log", "-1", "--format=%B", "main").splitlines()
+
+    assert told == [
+        "adloom-api: run 0.1.2 with model 8 in dev",
+        "",
+        "Because.",
+        "",
+        f"Image: docker.io/adloom/adloom-api:{image(2)}",
+        f"Before: {image(1)} with model 7",
+    ]
+
+
+def test_the_same_deploy_twice_makes_no_second_commit(bare):
+    first, second = run(bare, "dev", 1, 7), run(bare, "dev", 1, 7)
+
+    assert (first.is_new, second.is_new) == (True, False)
+    assert second.commit == first.commit
+
+
+def test_a_promotion_takes_image_and_model_of_the_environment_before(bare):
+    run(bare, "dev", 1, 7)
+    for environment in ENVIRONMENTS[1:]:
+        run(bare, environment, 1)
+
+    assert {deployed(str(bare), each).values["MODEL_VERSION"] for each in ENVIRONMENTS} == {"7"}
+    assert {deployed(str(bare), each).values["IMAGE"] for each in ENVIRONMENTS} == {image(1)}
+
+
+@pytest.mark.parametrize(("environment", "source"), [("staging", "dev"), ("prod", "staging")])
+def test_an_image_that_the_environment_before_does_not_run_is_refused(bare, environment, source):
+    run(bare, "dev", 1, 7)
+    if environment == "prod":
+        run(bare, "staging", 1)
+    before = titles(bare)
+
+    with pytest.raises(RefusedDeployError, match=f"{source} does not run this image"):
+        run(bare, environment, 2, 7)
+    with pytest.raises(RefusedDeployError, match="with model 7, not 8"):
+        run(bare, environment, 1, 8)
+    assert titles(bare) == before
+
+
+def test_order_can_be_set_aside_for_a_reason_that_stands_in_the_log(bare):
+    run(bare, "prod", 2, 7, force_order="the cluster of staging is down")
+
+    assert "Order of promotion set aside: the cluster of staging is down" in git(
+        bare, "log", "-1", "--format=%B", "main"
     )
-    return done.stdout.strip()
 
 
-@pytest.fixture
-def empty(tmp_path):
-    """A bare repository without a commit."""
-    folder = tmp_path / "gitops.git"
-    git(tmp_path, "init", "--quiet", "--bare", "--initial-branch=main", folder)
-    return folder
+def test_without_a_model_the_first_environment_keeps_its_own_and_must_have_one(bare):
+    with pytest.raises(RefusedDeployError, match="say with --model"):
+        run(bare, "dev", 1)
+    run(bare, "dev", 1, 7)
+    run(bare, "dev", 2)
+
+    assert deployed(str(bare), "dev").values == {"IMAGE": image(2), "MODEL_VERSION": "7"}
 
 
-@pytest.fixture
-def bare(empty, tmp_path):
-    """One with a file for dev."""
-    clone = tmp_path / "clone"
-    git(tmp_path, "clone", "--quiet", empty, clone)
-    path = clone / model_file("dev")
-    path.parent.mkdir(parents=True)
-    path.write_text(FILE)
-    git(clone, "add", ".")
-    git(clone, "commit", "--quiet", "-m", "begin")
-    git(clone, "push", "--quiet", "origin", "HEAD:main")
-    return empty
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0.1.0",
+        "0.1.0@sha256:" + "a" * 63,
+        "0.1.0@sha256:" + "A" * 64,
+        "0.1.0@sha512:" + "a" * 64,
+        "@sha256:" + "a" * 64,
+        "0.1.0@sha256:" + "a" * 64 + "\n",
+        "docker.io/adloom/adloom-api:0.1.0@sha256:" + "a" * 64,
+        "x y@sha256:" + "a" * 64,
+        "0.1.0@sha256:" + "0" * 64,
+    ],
+)
+def test_what_is_no_pinned_image_is_refused(text):
+    with pytest.raises(ValueError, match=r"pinned image|placeholder"):
+        image_from(text)
 
 
-def titles(bare):
-    """Oldest first."""
-    return git(bare, "log", "--reverse", "--format=%s", "main").splitlines()
+def test_the_shipped_files_are_placeholders_that_say_so_and_no_two_are_the_same():
+    files = shipped_files()
+
+    assert all("PLACEHOLDER" in text for text in files.values())
+    assert len(set(files.values())) == len(files)
+    for environment in ENVIRONMENTS:
+        assert set(read_values(files[model_file(environment)])) == {"IMAGE", "MODEL_VERSION"}
+    assert set(read_values(files[WANTED_FILE])) == {"MODEL_VERSION", "BUNDLE_DIGEST"}
 
 
-def hook(bare, text):
-    path = bare / "hooks/pre-receive"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(f"#!/bin/sh\necho push >> '{bare}/pushes'\n{text}\n")
-    path.chmod(0o755)
+def test_the_wanted_model_is_one_commit_to_one_file(bare):
+    landed = want_model(str(bare), 7, BUNDLE, "Version 7 is champion.")
+    again = want_model(str(bare), 7, BUNDLE, "Version 7 is champion.")
 
-
-def release(url, environment="dev", title="run 2 in dev", **values):
-    given = values or {"MODEL_VERSION": "2", "BUNDLE_DIGEST": "bb"}
-    return deploy(str(url), environment, given, title=title, body="Because.")
-
-
-def test_a_release_changes_its_values_and_no_other_line(bare):
-    there, is_new = release(bare, MODEL_VERSION="2", NEW="1")
-    text = git(bare, "show", f"main:{model_file('dev')}")
-
-    assert is_new
-    assert text == FILE.replace("MODEL_VERSION=1", "MODEL_VERSION=2") + "\nNEW=1"
-    assert there.values == {"MODEL_VERSION": "2", "BUNDLE_DIGEST": "aa", "OTHER": "kept = as it is", "NEW": "1"}
-    assert there == deployed(str(bare), "dev")
-
-
-def test_the_commit_reads_as_a_deployment_log_and_names_no_person(bare):
-    there, _ = release(bare)
-    told = git(bare, "log", "-1", "--format=%H%n%an <%ae>%n%cn <%ce>%n%B", "main").splitlines()
-    name = "Adloom release <release@adloom.invalid>"
-
-    assert told == [there.commit, name, name, "run 2 in dev", "", "Because."]
-    assert git(bare, "diff", "--name-only", "main~1", "main") == model_file("dev")
-
-
-def test_the_same_values_twice_make_no_second_commit(bare):
-    first, _ = release(bare)
-    git(bare, "gc", "--quiet")
-    second, is_new = release(bare, title="again")
-
-    assert (second, is_new) == (first, False)
-    assert titles(bare) == ["begin", "run 2 in dev"]
-
-
-def test_the_commit_of_an_environment_is_the_last_that_changed_its_file(bare):
-    first, _ = release(bare)
-    other, _ = release(bare, "prod", MODEL_VERSION="1")
-
-    assert deployed(str(bare), "dev").commit == first.commit != other.commit
-    assert deployed(str(bare), "prod").commit == other.commit
-
-
-def test_a_repository_without_a_commit_takes_its_first(empty):
-    before = deployed(str(empty), "dev")
-    there, is_new = release(empty)
-
-    assert (before.values, before.commit) == ({}, "")
-    assert is_new
-    assert deployed(str(empty), "dev") == there
-
-
-def test_an_environment_that_nothing_was_released_to_has_no_values(bare):
-    assert deployed(str(bare), "prod") == deployment.Deployed({}, "")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("environments", [["dev"], ["dev", "staging", "prod"]], ids=["one file", "three files"])
-def test_eight_that_release_at_once_all_arrive_one_after_the_other(bare, environments):
-    asked = [(environments[place % len(environments)], str(100 + place)) for place in range(PUSHERS)]
-    path = os.pathsep.join(sys.path)
-
-    def push(environment, version):
-        command = [sys.executable, "-c", DEPLOY, bare, environment, version]
-        return subprocess.run(
-            command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False, timeout=300
-        )
-
-    with ThreadPoolExecutor(PUSHERS) as threads:
-        done = list(threads.map(push, *zip(*asked, strict=True)))
-    told = [each.stderr for each in done if each.returncode]
-    commits = [json.loads(each.stdout)[0] for each in done if not each.returncode]
-    log = titles(bare)
-
-    assert told == []
-    assert log[0] == "begin"
-    assert sorted(log[1:]) == sorted(f"run {version} in {environment}" for environment, version in asked)
-    assert sorted(commits) == sorted(git(bare, "log", "--format=%H", "main").splitlines()[:-1])
-    assert git(bare, "log", "--merges", "--format=%H", "main") == ""
-    for environment in environments:
-        last = next(title for title in reversed(log) if title.endswith(f"in {environment}"))
-        assert last == f"run {deployed(str(bare), environment).values['MODEL_VERSION']} in {environment}"
-
-
-def test_where_somebody_pushes_meanwhile_the_change_is_made_again_on_top_of_theirs(bare, monkeypatch):
-    real, theirs = deployment._pushed, []
-
-    def pushed(clone):
-        if not theirs:
-            theirs.append(True)
-            release(bare, "prod", "theirs", MODEL_VERSION="7")
-        return real(clone)
-
-    monkeypatch.setattr(deployment, "_pushed", pushed)
-    there, is_new = release(bare, title="ours")
-
-    assert titles(bare) == ["begin", "theirs", "ours"]
-    assert is_new
-    assert there == deployed(str(bare), "dev")
-
-
-def test_where_somebody_released_the_same_meanwhile_there_is_nothing_left_to_do(bare, monkeypatch):
-    real, theirs = deployment._pushed, []
-
-    def pushed(clone):
-        if not theirs:
-            theirs.append(True)
-            release(bare, title="theirs")
-        return real(clone)
-
-    monkeypatch.setattr(deployment, "_pushed", pushed)
-    there, is_new = release(bare, title="ours")
-
-    assert titles(bare) == ["begin", "theirs"]
-    assert (there, is_new) == (deployed(str(bare), "dev"), False)
-
-
-def test_who_is_always_overtaken_gives_up_after_ten_and_says_so(bare, monkeypatch):
-    monkeypatch.setattr(deployment, "_pushed", lambda _clone: "! [rejected] HEAD -> main (fetch first)")
-    monkeypatch.setattr(deployment, "PAUSE_SECONDS_MAX", 0.0)
-
-    with pytest.raises(DeployError, match=r"10 pushes were overtaken by others \(! \[rejected\].*try again"):
-        release(bare)
-    assert titles(bare) == ["begin"]
-
-
-@pytest.mark.parametrize("said", ["no bots on a Friday", "please fetch first, cannot lock ref"])
-def test_a_push_that_the_repository_refuses_is_an_error_with_its_words_and_not_tried_again(bare, said):
-    hook(bare, f"echo '{said}' >&2; exit 1")
-
-    with pytest.raises(DeployError, match=rf"git push failed: .*{said}.*pre-receive hook declined"):
-        release(bare)
-    assert (bare / "pushes").read_text() == "push\n"
-    assert titles(bare) == ["begin"]
-
-
-def test_a_repository_that_is_not_there_is_an_error_without_the_password_in_its_address(tmp_path):
-    with pytest.raises(DeployError, match=r"git clone failed: .*does not exist"):
-        release(tmp_path / "none.git")
-    with pytest.raises(DeployError, match="git clone failed: ") as caught:
-        release("https://bot:s3cret@127.0.0.1:1/gitops.git")
-    assert "s3cret" not in str(caught.value)
-    assert deployment._failed("clone", "https://bot:s3cret@x/y.git: no").args[0].endswith("https://***@x/y.git: no")
-
-
-def test_a_machine_without_git_is_told_so(bare, monkeypatch):
-    monkeypatch.setenv("PATH", "")
-
-    with pytest.raises(DeployError, match="git is not installed"):
-        release(bare)
-
-
-def test_variables_that_a_hook_sets_do_not_lead_to_another_repository(bare, tmp_path, monkeypatch):
-    git(tmp_path, "init", "--quiet", tmp_path / "ours")
-    monkeypatch.setenv("GIT_DIR", str(tmp_path / "ours/.git"))
-    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "ours/.git/index"))
-    release(bare)
-    monkeypatch.delenv("GIT_DIR")
-    monkeypatch.delenv("GIT_INDEX_FILE")
-
-    assert titles(bare) == ["begin", "run 2 in dev"]
+    assert (landed.is_new, again.is_new) == (True, False)
+    assert wanted_model(str(bare)) == {"MODEL_VERSION": "7", "BUNDLE_DIGEST": BUNDLE}
+    assert titles(bare) == [BEGIN, "ad-writer: want model 7 in the next image"]
+    assert git(bare, "diff", "--name-only", "main~1", "main") == WANTED_FILE
+    with pytest.raises(DeployError, match="no digest of its bundle"):
+        want_model(str(bare), 8, "", "Because.")
 
 
 @pytest.mark.parametrize("values", [{"A": "1\nB=2"}, {"A": "\0"}, {"a b": "1"}, {"": "1"}])
@@ -255,3 +181,11 @@ def test_a_value_replaces_its_own_line_or_comes_last(before, after):
 
 def test_a_backslash_in_a_value_stays_one():
     assert with_values("A=1\n", {"A": r"\1\n"}) == "A=\\1\\n\n"
+
+
+def test_other_lines_stay_as_they_are(bare):
+    before = text_of(bare, model_file("dev")).splitlines()
+    run(bare, "dev", 1, 7)
+    after = text_of(bare, model_file("dev")).splitlines()
+
+    assert [line for line in before if line.startswith("#")] == [line for line in after if line.startswith("#")]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 
 import pytest
 from rich.console import Console
@@ -12,10 +15,16 @@ from model.channel import channel
 from model.product import product_from_mapping
 from model.training.pairs import pair_from_dict
 from model.validity import assess
+from pipelines.deployment import deployed, image_from
 from pipelines.loop import command
+from pipelines.loop.cluster import Cluster
+from pipelines.loop.factory import image_folder
 from pipelines.loop.markets import SLOGANS, home_goods, spare_parts, write_curated, write_slogans
 from pipelines.loop.merchant import Traffic
 from pipelines.loop.telling import Telling
+from pipelines.loop.workshop import LoopError, Workshop
+from tests.pipelines.gitops_place import image
+from tests.pipelines.rollback_place import RollbackPlace, answering_service, three_deploys
 
 
 def test_both_markets_hold_products_that_the_api_takes_and_no_sku_twice():
@@ -89,3 +98,45 @@ def test_a_folder_with_somebodys_files_is_left_alone(tmp_path):
         command.main(["--folder", str(tmp_path)])
 
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch):
+    """Of three deploys, the third served by a stand-in for the service."""
+    made = three_deploys(tmp_path / "made")
+    for name in ("registry", "gitops.git"):
+        shutil.copytree(made / name, tmp_path / name)
+    with answering_service() as (address, version):
+        place = RollbackPlace(tmp_path, address, version)
+        monkeypatch.setattr(Cluster, "_start", lambda _self, _folder, number, *_: place.serve(int(number)))
+        workshop = Workshop(tmp_path)
+        for number in (2, 3):
+            image_folder(workshop, image_from(image(number)).digest.removeprefix("sha256:")).mkdir(parents=True)
+        cluster = Cluster(workshop, "dev")
+        assert cluster.sync() == "3"
+        yield cluster, workshop, place
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("mlflow") is None, reason="needs the lab extra: pip install '.[lab]'")
+def test_the_cluster_follows_a_rollback_while_the_command_waits_for_it(cluster):
+    follower, workshop, place = cluster
+    arguments = ["rollback", *place.arguments()]
+    with ThreadPoolExecutor(1) as threads:
+        done = threads.submit(workshop.step, *arguments)
+        follower.follow(done)
+
+    assert done.result().status == 0
+    assert (place.git, place.champion, place.version["registry_version"]) == (2, 2, "2")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("mlflow") is None, reason="needs the lab extra: pip install '.[lab]'")
+def test_an_image_that_nobody_built_is_not_served(cluster):
+    follower, workshop, place = cluster
+    place.release(4, model=3)
+
+    with pytest.raises(LoopError, match="nobody built it"):
+        follower.sync()
+    assert place.version["registry_version"] == "3"
+    assert deployed(str(workshop.gitops), "dev").values["IMAGE"] == image(4)
