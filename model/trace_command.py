@@ -1,8 +1,9 @@
 """
-Print the chain that a thing belongs to: commit, dataset, run, model version, bundle, creatives, feedback.
+Print the chain that a thing belongs to: commit, dataset, run, model version, bundle, request, creatives, feedback.
 
 Example: adloom trace cr_f03e4e56d1774f5aaa31
-Takes a creative (cr_), feedback (fb_), a batch (ba_), a version (v3), or the digest of a bundle or dataset.
+Takes a creative (cr_), feedback (fb_), a batch (ba_), a version (v3), the digest of a bundle or dataset, or, with
+--request, the x-request-id of an answer.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ from sqlalchemy import ColumnElement, Connection, func, select
 
 from model.registry import DEFAULT_FOLDER, MODEL, RegistryError, Version, is_empty, open_registry
 from model.replay_command import DEFAULT_DATABASE
+from model.request_trace import HOURS_BACK_MAX, creatives_of, requests_of
+from model.store.objects import ObjectStore
 from model.store.tables import Database, creatives, feedback
 
+DEFAULT_OBJECTS = ".adloom/service/objects"
 LISTED_MAX = 5
 DIGEST_PATTERN = re.compile(r"[0-9a-f]{8,64}")
 VERSION_PATTERN = re.compile(r"v?([0-9]{1,6})")
@@ -37,10 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; expected errors leave as ValueError or RuntimeError for app.cli to print."""
     arguments = _parser().parse_args(argv)
     versions, note = _versions(arguments.registry)
+    objects = ObjectStore(arguments.objects)
+    name = _creative_of(objects, arguments.id) if arguments.request else arguments.id
     database = Database(arguments.database)
     try:
         with database.connect() as connection:
-            chain = trace(connection, versions, arguments.id)
+            chain = trace(connection, versions, name, objects)
     finally:
         database.dispose()
     text = json.dumps(chain, indent=2, ensure_ascii=False) if arguments.json else told(chain)
@@ -50,15 +56,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def trace(connection: Connection, versions: Sequence[Version], name: str) -> Chain:
-    """The chain around `name`, upstream first. Raises TraceError, or StoreError."""
+def trace(connection: Connection, versions: Sequence[Version], name: str, objects: ObjectStore | None = None) -> Chain:
+    """The chain around `name`, upstream first; requests come from `objects`. Raises TraceError, or StoreError."""
     if name.startswith("fb_"):
         found = connection.execute(select(feedback.c.creative_id).where(feedback.c.id == name)).scalar()
         if found is None:
             raise TraceError(f"no feedback {name} in the database")
         name = found
     if name.startswith("cr_"):
-        return _of_creative(connection, versions, name)
+        return _of_creative(connection, versions, name, objects)
     if name.startswith("ba_"):
         return _chain(connection, versions, creatives.c.batch_id == name, name)
     if version := VERSION_PATTERN.fullmatch(name):
@@ -72,8 +78,20 @@ def trace(connection: Connection, versions: Sequence[Version], name: str) -> Cha
     raise TraceError(f"{name} is neither a creative, feedback, a batch, a version nor a digest; see --help")
 
 
-def _of_creative(connection: Connection, versions: Sequence[Version], name: str) -> Chain:
-    row = connection.execute(select(creatives.c.document).where(creatives.c.id == name).limit(1)).first()
+def _creative_of(objects: ObjectStore, request_id: str) -> str:
+    """The first creative of a request; its others are those of the same answer."""
+    found = creatives_of(objects, request_id)
+    if not found:
+        raise TraceError(
+            f"no creative of the request {request_id} in the generation log of the last {HOURS_BACK_MAX} hours; "
+            "it is written some seconds after the answer, and a request that was refused wrote none"
+        )
+    return found[0]
+
+
+def _of_creative(connection: Connection, versions: Sequence[Version], name: str, objects: ObjectStore | None) -> Chain:
+    kept = select(creatives.c.document, creatives.c.created_at).where(creatives.c.id == name)
+    row = connection.execute(kept.order_by(creatives.c.created_at).limit(1)).first()
     if row is None:
         raise TraceError(f"no creative {name} in the database")
     passport = row.document["passport"]
@@ -82,6 +100,7 @@ def _of_creative(connection: Connection, versions: Sequence[Version], name: str)
     chain["image"] = passport["image_digest"]
     chain["dataset"] = passport["dataset_digest"] or chain["dataset"]
     chain["product"] = passport["product_digest"]
+    chain["requests"] = [] if objects is None else requests_of(objects, name, row.created_at)
     return chain
 
 
@@ -153,6 +172,7 @@ def told(chain: Chain) -> str:
         ("run", chain["runs"]),
         ("model", versions),
         ("bundle", chain["bundles"]),
+        ("request", chain.get("requests", [])),
         ("creative" + more, counted["newest"]),
         ("feedback", [_feedback_line(row) for row in chain["feedback"]]),
     ]
@@ -184,6 +204,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("id", help="of what is to be traced")
     database = os.environ.get("ADLOOM_DATABASE_URL", DEFAULT_DATABASE)
     parser.add_argument("--database", default=database, help="of the service (ADLOOM_DATABASE_URL)")
+    objects = os.environ.get("ADLOOM_OBJECTS_URL", DEFAULT_OBJECTS)
+    parser.add_argument("--objects", default=objects, help="of the service, for its log (ADLOOM_OBJECTS_URL)")
+    parser.add_argument("--request", action="store_true", help="the id is the x-request-id of an answer")
     parser.add_argument("--registry", type=Path, default=DEFAULT_FOLDER, help="folder (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
