@@ -1,7 +1,7 @@
 """
-Show the whole of it in a minute: creatives for twelve products, the gallery, and one request to the running service.
+Show the whole of it in a minute: creatives for twelve products, the gallery, the service, and the page before it.
 
-Knows the sample catalogue; on a terminal the service keeps running until Ctrl-C.
+Knows the sample catalogue; on a terminal service and page keep running until Ctrl-C.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ STOP_SECONDS_MAX = 20.0
 POLL_SECONDS = 0.1
 REQUEST_SECONDS_MAX = 120.0
 LOG_TAIL_LINES = 20
-PORT_PREFERRED = 8080
+PORT_PREFERRED, PAGE_PORT_PREFERRED = 8080, 8501
 LABEL_WIDTH = 18
 CLIENT = "demo"
 
@@ -168,31 +168,39 @@ def as_text(record: Record) -> str:
 
 def show_service(bundle: Path, port: int | None, stores: Path, *, keep_serving: bool) -> int:
     """
-    Start the service, show a request to it, and either keep it running until Ctrl-C or answer that and stop.
+    Start the service and its page, show a request, and either keep both until Ctrl-C or answer that and stop.
 
     Its database, log and key lie in `stores`, unless ADLOOM_* variables say otherwise.
     """
-    port = _free_port() if port is None else port
-    address = f"http://127.0.0.1:{port}"
+    port = _free_port(PORT_PREFERRED) if port is None else port
+    address, started = f"http://127.0.0.1:{port}", list[subprocess.Popen[bytes]]()
     environment = {**_settings(stores), **os.environ}
     with tempfile.TemporaryFile() as log, _ended_in_order():
         with step("Make a client of the API"):
             secret = _client_secret(environment["ADLOOM_DATABASE_URL"])
         with step(f"Start the service on {address}"):
-            service = _start(bundle, port, log, environment)
+            command = ["app.cli", "serve", "--port", str(port), "--bundle", str(bundle)]
+            started.append(_start(command, log, environment))
         try:
             with step("Wait until it is ready"):
-                _wait_until_ready(service, address, log)
-            print(f"\nAsk it yourself:\n\n{curl(address, secret)}\n", flush=True)
+                _wait_until_ready(started[0], f"{address}/readyz", log)
+            page = f"http://127.0.0.1:{(page_port := _free_port(PAGE_PORT_PREFERRED))}"
+            with step(f"Start the page on {page}"):
+                command = ["app.ui.server", "--port", str(page_port), "--api", address]
+                started.append(_start(command, log, environment))
+                _wait_until_ready(started[1], f"{page}/healthz", log)
+            print(f"\nPage: {page}  (open it in a browser; client id {CLIENT}, client secret {secret})")
+            print(f"\nAsk the service yourself:\n\n{curl(address, secret)}\n", flush=True)
             if keep_serving:
-                return _serve_until_interrupted(service, log)
+                return _serve_until_interrupted(started[0], log)
             with step("No terminal here, so that request is made for you"):
                 headers = {"Authorization": f"Bearer {_token(address, secret)}"}
                 answer = _post(f"{address}/v1/creatives", REQUEST, headers)
             print(json.dumps(answer, indent=2, ensure_ascii=False))
         finally:
-            with step("Stop the service"):
-                _stop(service)
+            with step("Stop the service and the page"):
+                for each in reversed(started):
+                    _stop(each)
     return 0
 
 
@@ -245,9 +253,10 @@ def _token(address: str, secret: str) -> str:
     return str(_answer(f"{address}/v1/token", form, {})["access_token"])
 
 
-def _start(bundle: Path, port: int, log: IO[bytes], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "app.cli", "serve", "--port", str(port), "--bundle", str(bundle)]
-    # In its own session, so that Ctrl-C reaches this process alone and the service is stopped in order, by `_stop`.
+def _start(module: Sequence[str], log: IO[bytes], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """A module of ours with its arguments, as a process."""
+    command = [sys.executable, "-m", *module]
+    # In its own session, so that Ctrl-C reaches this process alone and the others are stopped in order, by `_stop`.
     return subprocess.Popen(  # noqa: S603 -- our own command, and no shell
         command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment
     )
@@ -258,17 +267,17 @@ def _opener() -> urllib.request.OpenerDirector:
     return urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def _wait_until_ready(service: subprocess.Popen[bytes], address: str, log: IO[bytes]) -> None:
+def _wait_until_ready(process: subprocess.Popen[bytes], probe: str, log: IO[bytes]) -> None:
     deadline_seconds = time.monotonic() + READY_SECONDS_MAX
     while time.monotonic() < deadline_seconds:
-        if service.poll() is not None:
-            raise _gave_up(f"the service stopped with status {service.returncode}", log)
+        if process.poll() is not None:
+            raise _gave_up(f"the process behind {probe} stopped with status {process.returncode}", log)
         # Not listening yet, or not ready (503): the deadline decides.
-        with suppress(OSError, http.client.HTTPException), _opener().open(f"{address}/readyz", timeout=5) as answer:
+        with suppress(OSError, http.client.HTTPException), _opener().open(probe, timeout=5) as answer:
             if answer.status == http.HTTPStatus.OK:
                 return
         time.sleep(POLL_SECONDS)
-    raise _gave_up(f"the service was not ready after {READY_SECONDS_MAX:.0f} s", log)
+    raise _gave_up(f"{probe} did not answer within {READY_SECONDS_MAX:.0f} s", log)
 
 
 def _post(url: str, body: dict[str, Any], headers: Mapping[str, str]) -> Any:
@@ -287,7 +296,7 @@ def _answer(url: str, body: bytes, headers: dict[str, str]) -> Any:
 
 def _serve_until_interrupted(service: subprocess.Popen[bytes], log: IO[bytes]) -> int:
     try:
-        print("The service keeps running; Ctrl-C stops it.", flush=True)
+        print("Service and page keep running; Ctrl-C stops them.", flush=True)
         status = service.wait()
     except KeyboardInterrupt:
         print()
@@ -331,9 +340,9 @@ def _ended_in_order() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _free_port() -> int:
+def _free_port(preferred: int) -> int:
     """The preferred port, else any that is free."""
-    for port in (PORT_PREFERRED, 0):
+    for port in (preferred, 0):
         with socket.socket() as candidate:
             candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -70,15 +70,28 @@ def test_the_demo_asks_the_service_as_its_curl_line_would(demo):
     assert creative["channel"] == "instagram"
     assert creative["headline"]
     assert creative["passport"]["voice"] == REQUEST["voice"] != VOICES[0]
-    assert "Stop the service ... " in done.stdout
+    assert "Stop the service and the page ... " in done.stdout
+
+
+def test_the_page_for_people_is_named_with_what_it_takes_to_sign_in(demo):
+    done, _ = demo
+
+    assert re.search(r"^Start the page on http://127\.0\.0\.1:\d+ \.\.\. \d+\.\d s$", done.stdout, re.MULTILINE)
+    assert re.search(
+        r"^Page: http://127\.0\.0\.1:\d+  \(open it in a browser; client id demo, client secret ads_\S+\)$",
+        done.stdout,
+        re.MULTILINE,
+    )
 
 
 def test_no_service_is_left_behind(demo):
     done, _ = demo
-    port = int(done.stdout.split("curl -sS http://127.0.0.1:")[1].split("/")[0])
+    named = [done.stdout.split(f"{name} http://127.0.0.1:")[1] for name in ("curl -sS", "Page:")]
+    ports = [int(re.match(r"\d+", each)[0]) for each in named]
 
-    with socket.socket() as probe:
-        assert probe.connect_ex(("127.0.0.1", port)) != 0
+    for port in ports:
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def test_the_gallery_opens_in_a_browser_with_every_picture(demo):
@@ -112,7 +125,7 @@ def test_ctrl_c_stops_a_demo_on_a_terminal_and_its_service(bundle, tmp_path):
     said = ""
     for line in process.stdout:
         said += line
-        if "Ctrl-C stops it" in line:
+        if "Ctrl-C stops them" in line:
             break
     process.send_signal(signal.SIGINT)
     rest, _ = process.communicate(timeout=60)

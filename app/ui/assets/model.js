@@ -1,0 +1,63 @@
+/* The page Model: ask for a retrain, and see how far it is. */
+
+import { ask, Problem } from "./api.js";
+import { byId, el, notice, wait, words } from "./dom.js";
+
+const KEPT = "adloom.retrain";
+const POLL_MILLISECONDS = 2000;
+const ENDED = { promoted: "A better model was made and promoted.", refused: "The new model was not better: the champion stays.", failed: "The retrain failed: the champion stays.", dismissed: "The retrain was not started." };
+
+const step = (text, state) => el("li", { class: state, text, "aria-current": state === "now" ? "step" : null });
+
+const show = (row) => {
+  const over = row.state in ENDED;
+  const started = Boolean(row.started_at) || row.state === "running";
+  const after = (isDone, isNow) => (isDone ? "done" : isNow ? "now" : "");
+  byId("steps").replaceChildren(
+    step("Asked for", "done"),
+    step("Waiting for the pipelines", after(started || over, row.state === "waiting")),
+    step(row.dataset_digest ? `Dataset built: ${row.dataset_digest.slice(0, 12)}` : "Build the dataset", after(row.dataset_digest, row.state === "running" && !row.dataset_digest)),
+    step(row.run_id ? `Trained in run ${row.run_id.slice(0, 12)}` : "Train and evaluate", after(row.run_id && (row.version || over), row.dataset_digest && !over && !row.version)),
+    step(row.version ? `Registered as version ${row.version}` : "Compare with the champion", after(row.state === "promoted", row.version && !over)),
+    step(over ? ENDED[row.state] : "Promote, or keep the champion", over ? (row.state === "promoted" ? "done" : "bad") : ""),
+  );
+  byId("retrain-why").textContent = row.why || "";
+  byId("retrain-id").textContent = row.id;
+  byId("retrain-panel").hidden = false;
+  return over;
+};
+
+const trouble = (error) => byId("retrain-trouble").replaceChildren(notice(error instanceof Problem ? error.message : "Something went wrong: load the page again."));
+
+const follow = async (id) => {
+  for (;;) {
+    try {
+      byId("retrain-trouble").replaceChildren();
+      if (show(await ask("GET", `/api/retrains/${id}`))) { sessionStorage.removeItem(KEPT); return; }
+    } catch (error) {
+      trouble(error);
+      if (!(error instanceof Problem) || (error.status >= 400 && error.status < 500)) { sessionStorage.removeItem(KEPT); return; }
+    }
+    await wait(POLL_MILLISECONDS);
+  }
+};
+
+byId("retrain")?.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const reason = byId("reason");
+  byId("ask").disabled = true;
+  byId("retrain-trouble").replaceChildren();
+  try {
+    const made = await ask("POST", "/api/retrains", { reason: reason.value.trim() }, { headers: { "Idempotency-Key": crypto.randomUUID() } });
+    sessionStorage.setItem(KEPT, made.id);
+    reason.value = "";
+    await follow(made.id);
+  } catch (error) {
+    trouble(error);
+    const open = error.message?.match(/rt_[0-9a-f]{32}/u)?.[0];
+    if (open) { byId("retrain-trouble").append(words("p", "That one is shown here:", { class: "small soft" })); await follow(open); }
+  } finally { byId("ask").disabled = false; }
+});
+
+const kept = sessionStorage.getItem(KEPT);
+if (kept && byId("retrain")) { follow(kept); }

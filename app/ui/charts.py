@@ -1,0 +1,182 @@
+"""
+Pictures of numbers as SVG: bars, histograms, dots and bands, drawn in the colours of the page's style sheet.
+
+Knows numbers and labels; what they mean is said beside the picture. 400 units wide, so that a telephone can read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from app.ui.health_figures import Day
+
+WIDTH = 400
+LEFT, RIGHT = 118, 392
+"""Of the bars: names stand on the left, values behind the bars."""
+ROW = 24
+NOTE_CHAR_WIDTH = 6.2
+PLOT_TOP, PLOT_BOTTOM, PLOT_LEFT, PLOT_RIGHT = 12, 190, 34, 380
+HEIGHT = 226
+NAME_CHARS_MAX = 18
+KINDS = 6
+"""Of dots: as many as the style sheet has colours, each with a form of its own for those who see no colours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """`kind` chooses a colour; `note` stands behind the bar."""
+
+    name: str
+    value: float
+    note: str
+    kind: int = 0
+
+
+def _svg(height: float, says: str, parts: Sequence[Markup]) -> Markup:
+    return Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}" class="chart">{}</svg>').format(
+        WIDTH, f"{height:g}", says, Markup().join(parts)
+    )
+
+
+def _text(x: float, y: float, text: object, kind: str = "", anchor: str = "start") -> Markup:
+    return Markup('<text x="{}" y="{}" text-anchor="{}" class="{}">{}</text>').format(
+        f"{x:.1f}", f"{y:.1f}", anchor, kind, text
+    )
+
+
+def _box(x: float, y: float, width: float, height: float, kind: str) -> Markup:
+    return Markup('<rect x="{}" y="{}" width="{}" height="{}" rx="2" class="{}"/>').format(
+        f"{x:.1f}", f"{y:.1f}", f"{max(0.0, width):.1f}", f"{max(0.0, height):.1f}", kind
+    )
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= NAME_CHARS_MAX else f"{name[: NAME_CHARS_MAX - 1]}…"
+
+
+def bars(rows: Sequence[Bar], says: str) -> Markup:
+    """One line each, the longest as wide as there is room."""
+    most = max((bar.value for bar in rows), default=0.0) or 1.0
+    room = max((len(bar.note) for bar in rows), default=0) * NOTE_CHAR_WIDTH + 8
+    parts = []
+    for place, bar in enumerate(rows):
+        y = 6 + place * ROW
+        width = (RIGHT - LEFT - room) * bar.value / most
+        parts += [
+            _text(LEFT - 8, y + 14, _short(bar.name), "name", "end"),
+            _box(LEFT, y + 2, max(2.0, width), ROW - 8, f"column kind{bar.kind % KINDS}"),
+            _text(LEFT + width + 7, y + 14, bar.note, "note"),
+        ]
+    return _svg(12 + len(rows) * ROW, says, parts)
+
+
+def histogram(counts: Sequence[int], edges: Sequence[str], says: str, axis: str) -> Markup:
+    """`edges` name the borders, one more than there are counts; every other one is written."""
+    most = max(counts, default=0) or 1
+    width = (PLOT_RIGHT - PLOT_LEFT) / max(1, len(counts))
+    parts = [_line(PLOT_LEFT, PLOT_BOTTOM, PLOT_RIGHT, PLOT_BOTTOM)]
+    for place, count in enumerate(counts):
+        height = (PLOT_BOTTOM - PLOT_TOP - 14) * count / most
+        x = PLOT_LEFT + place * width
+        parts.append(_box(x + 1, PLOT_BOTTOM - height, width - 2, height, "column kind0"))
+        if count:
+            parts.append(_text(x + width / 2, PLOT_BOTTOM - height - 4, f"{count:,}", "note", "middle"))
+    step = 2 if len(edges) > 7 else 1
+    parts += [
+        _text(PLOT_LEFT + place * width, PLOT_BOTTOM + 14, edge, "note", "middle")
+        for place, edge in enumerate(edges)
+        if place % step == 0
+    ]
+    return _svg(HEIGHT, says, [*parts, _text(PLOT_RIGHT, HEIGHT - 4, axis, "note", "end")])
+
+
+def _line(x1: float, y1: float, x2: float, y2: float) -> Markup:
+    return Markup('<line x1="{}" y1="{}" x2="{}" y2="{}" class="axis"/>').format(x1, y1, x2, y2)
+
+
+def dots(points: Sequence[tuple[float, float, int]], names: Sequence[str], says: str) -> Markup:
+    """`points` between 0 and 1 with their kind; `names` of the kinds become the legend."""
+    parts = [
+        _dot(PLOT_LEFT - 20 + x * (PLOT_RIGHT - PLOT_LEFT + 16), PLOT_TOP + y * (PLOT_BOTTOM - PLOT_TOP), kind)
+        for x, y, kind in points
+    ]
+    for place, name in enumerate(names):
+        x, y = 14 + (place % 3) * 130, PLOT_BOTTOM + 22 + (place // 3) * 18
+        parts += [_dot(x, y - 4, place), _text(x + 9, y, _short(name), "name")]
+    return _svg(PLOT_BOTTOM + 28 + (len(names) - 1) // 3 * 18, says, parts)
+
+
+def _dot(x: float, y: float, kind: int) -> Markup:
+    """Circle, square, triangle, diamond, ring, cross."""
+    shape = (
+        "M{a},{y}a{r},{r} 0 1 0 {d},0a{r},{r} 0 1 0 -{d},0",
+        "M{a},{t}h{d}v{d}h-{d}z",
+        "M{x},{t}L{b},{u}H{a}z",
+        "M{x},{t}L{b},{y}L{x},{u}L{a},{y}z",
+        "M{a},{y}a{r},{r} 0 1 0 {d},0a{r},{r} 0 1 0 -{d},0m1.6,0a2,2 0 1 1 4,0a2,2 0 1 1 -4,0",
+        "M{a},{t}L{b},{u}M{b},{t}L{a},{u}",
+    )[kind % KINDS]
+    radius = 3.6
+    path = shape.format(
+        x=f"{x:.1f}",
+        y=f"{y:.1f}",
+        a=f"{x - radius:.1f}",
+        b=f"{x + radius:.1f}",
+        t=f"{y - radius:.1f}",
+        u=f"{y + radius:.1f}",
+        r=radius,
+        d=2 * radius,
+    )
+    return Markup('<path d="{}" class="dot kind{}"/>').format(path, kind % KINDS)
+
+
+def band(lows: Sequence[float], middles: Sequence[float], highs: Sequence[float], says: str, axis: str) -> Markup:
+    """A line of middles within the band from low to high, from left to right."""
+    most = max(highs, default=0.0) or 1.0
+    step = (PLOT_RIGHT - PLOT_LEFT) / max(1, len(middles) - 1)
+
+    def at(place: int, value: float) -> str:
+        return f"{PLOT_LEFT + place * step:.1f},{PLOT_BOTTOM - (PLOT_BOTTOM - PLOT_TOP) * value / most:.1f}"
+
+    upper = [at(place, value) for place, value in enumerate(highs)]
+    lower = [at(place, value) for place, value in enumerate(lows)]
+    middle = [at(place, value) for place, value in enumerate(middles)]
+    parts = [
+        Markup('<polygon points="{}" class="band"/>').format(" ".join([*upper, *reversed(lower)])),
+        Markup('<polyline points="{}" class="curve"/>').format(" ".join(middle)),
+        _line(PLOT_LEFT, PLOT_BOTTOM, PLOT_RIGHT, PLOT_BOTTOM),
+        _text(PLOT_LEFT - 6, PLOT_TOP + 8, f"{most:,.0f}", "note", "end"),
+        _text(PLOT_LEFT - 6, PLOT_BOTTOM, "0", "note", "end"),
+        _text(PLOT_LEFT, PLOT_BOTTOM + 16, "first rows", "note"),
+        _text(PLOT_RIGHT, PLOT_BOTTOM + 16, "last rows", "note", "end"),
+        _text(PLOT_RIGHT, HEIGHT - 2, axis, "note", "end"),
+    ]
+    return _svg(HEIGHT, says, parts)
+
+
+def days(shown: Sequence[Day]) -> Markup:
+    """Creatives of each day as columns, the oldest on the left, with their mean validity above."""
+    ordered = sorted(shown, key=lambda day: -day.ago)
+    most = max((day.count for day in ordered), default=0) or 1
+    width = (PLOT_RIGHT - 10) / max(1, len(ordered))
+    parts = [_line(8, PLOT_BOTTOM, PLOT_RIGHT, PLOT_BOTTOM)]
+    for place, day in enumerate(ordered):
+        height = (PLOT_BOTTOM - PLOT_TOP - 36) * day.count / most
+        x = 10 + place * width
+        name = "today" if day.ago == 0 else f"-{day.ago} d"
+        validity = "–" if day.mean_validity is None else f"{day.mean_validity:.2f}"
+        parts += [
+            _box(x + 5, PLOT_BOTTOM - height, width - 10, height, "column kind0"),
+            _text(x + width / 2, PLOT_BOTTOM - height - 18, validity, "name", "middle"),
+            _text(x + width / 2, PLOT_BOTTOM - height - 5, f"{day.count:,} ads", "note", "middle"),
+            _text(x + width / 2, PLOT_BOTTOM + 15, name, "note", "middle"),
+        ]
+    says = "; ".join(
+        f"{'last 24 hours' if day.ago == 0 else f'{day.ago} days before'}: {day.count} ads"
+        + ("" if day.mean_validity is None else f" with a mean validity of {day.mean_validity:.2f}")
+        for day in ordered
+    )
+    return _svg(PLOT_BOTTOM + 24, says, parts)

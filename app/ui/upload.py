@@ -1,0 +1,171 @@
+"""
+The catalogue that a session has uploaded, as far as the page itself reads it: to show rows, to draw, to send a part.
+
+The service reads the file for good and says what is wrong with it; here a row that cannot be read is left out.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+ROWS_MAX = 5_000
+"""Kept to show and to draw; what is past it is written all the same."""
+ROWS_CHARS_MAX = 4_000_000
+"""Of all rows kept together; with KEPT_BYTES_MAX what one session may take of this process's memory."""
+KEPT_BYTES_MAX = 4 * 1024 * 1024
+"""A larger file is not kept, and a part of it cannot be sent again: then the whole is."""
+CELL_CHARS_MAX = 6_000
+
+NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        field: tuple(name.strip() for name in names.split(","))
+        for field, names in {
+            "sku": "sku, id, handle, url handle, product id, item id, item number, article number, asin, variant sku",
+            "title": "title, product title, product name, name, item name, product",
+            "description": "description, product description, body (html), body html, long description, body, desc, "
+            "short description",
+            "category": "category, categories, product type, type, product category, google product category",
+            "brand": "brand, brand name, vendor, manufacturer",
+            "price": "price, variant price, regular price, list price, unit price",
+        }.items()
+    }
+)
+"""As model/columns.py reads them, best first; tests/ui/test_upload.py holds the two together."""
+SUFFIX_TYPES = {
+    ".csv": "text/csv",
+    ".tsv": "text/csv",
+    ".txt": "text/csv",
+    ".json": "application/json",
+    ".jsonl": "application/x-ndjson",
+    ".ndjson": "application/x-ndjson",
+}
+PACKED = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!", b"\x28\xb5\x2f\xfd")
+"""How archives and compressed files begin; Excel's .xlsx is one of them."""
+
+_TAG = re.compile(r"<[^>]{0,2000}>")
+
+
+class UploadError(ValueError):
+    """The file cannot be a catalogue; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One file, with the service's answer to it. `content` is empty where it was too large to keep."""
+
+    name: str
+    content: bytes
+    media_type: str
+    rows: tuple[dict[str, str], ...]
+    answer: dict[str, Any]
+
+    def part(self, skus: Collection[str]) -> bytes:
+        """The same file with the rows of these products alone; empty where that cannot be told."""
+        if not self.content:
+            return b""
+        if self.media_type == "text/csv":
+            return _csv_part(self.content, skus)
+        records = [record for record in _json_records(self.content) if _value(record, "sku") in skus]
+        lines = (json.dumps(record, ensure_ascii=False) for record in records)
+        if self.media_type == "application/json":
+            return json.dumps(records, ensure_ascii=False).encode() if records else b""
+        return "".join(f"{line}\n" for line in lines).encode()
+
+
+def media_type_of(name: str, start: bytes) -> str:
+    """By the ending of its name. Raises UploadError for archives, and for endings that no catalogue has."""
+    suffix = f".{name.rpartition('.')[2].lower()}" if "." in name else ""
+    if start.startswith(PACKED) or suffix in (".zip", ".gz", ".xlsx", ".xls"):
+        raise UploadError(
+            "This is a packed file or a workbook, and it was not opened. Unpack it, or save the sheet as CSV, and "
+            "drop that."
+        )
+    if suffix not in SUFFIX_TYPES:
+        raise UploadError("Drop a file that ends in .csv, .json or .jsonl: the export of a shop usually does.")
+    return SUFFIX_TYPES[suffix]
+
+
+def read_rows(content: bytes, media_type: str) -> tuple[dict[str, str], ...]:
+    """
+    The first products with the fields of NAMES, as text without markup: ROWS_MAX and ROWS_CHARS_MAX at most.
+
+    Rows without a title are left out: variants of the product above them, or rows that the service refuses.
+    """
+    try:
+        records = _csv_records(content) if media_type == "text/csv" else _json_records(content)
+    except (ValueError, csv.Error, RecursionError):
+        return ()
+    rows: list[dict[str, str]] = []
+    chars = 0
+    for record in records:
+        row = {field: _plain(_value(record, field)) for field in NAMES}
+        chars += sum(map(len, row.values()))
+        if len(rows) == ROWS_MAX or chars > ROWS_CHARS_MAX:
+            break
+        if row["title"]:
+            rows.append(row)
+    return tuple(rows)
+
+
+def _plain(text: str) -> str:
+    return " ".join(_TAG.sub(" ", text[:CELL_CHARS_MAX]).split())
+
+
+def _value(record: Mapping[str, Any], field: str) -> str:
+    """Of the first column of that field that is filled."""
+    keyed = {_column_key(name): value for name, value in record.items()}
+    for name in NAMES[field]:
+        value = keyed.get(name)
+        if isinstance(value, str | int | float) and str(value).strip():
+            return str(value).strip()
+    return ""
+
+
+def _column_key(name: object) -> str:
+    """Case, underscores, hyphens and camel case do not matter."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", str(name))
+    return " ".join(re.sub(r"[_\-]+", " ", spaced).lower().split())
+
+
+def _table(content: bytes) -> tuple[list[str], list[list[str]], str]:
+    """Header, records and delimiter. Raises ValueError."""
+    text = content.decode("utf-8-sig")
+    head = text.split("\n", 1)[0]
+    delimiter = max(",;\t|", key=head.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    header = next(reader, [])
+    return header, [record for record in reader if any(record)], delimiter
+
+
+def _csv_records(content: bytes) -> list[dict[str, Any]]:
+    header, records, _ = _table(content)
+    return [dict(zip(header, record, strict=False)) for record in records]
+
+
+def _csv_part(content: bytes, skus: Collection[str]) -> bytes:
+    header, records, delimiter = _table(content)
+    wanted = [record for record in records if _value(dict(zip(header, record, strict=False)), "sku") in skus]
+    if not wanted:
+        return b""
+    part = io.StringIO(newline="")
+    csv.writer(part, delimiter=delimiter).writerows([header, *wanted])
+    return part.getvalue().encode()
+
+
+def _json_records(content: bytes) -> list[dict[str, Any]]:
+    """A list, an object that holds one, or one object a line."""
+    text = content.decode("utf-8-sig").strip()
+    try:
+        read = json.loads(text)
+    except ValueError:
+        read = [json.loads(line) for line in text.splitlines() if line.strip()]
+    if isinstance(read, dict):
+        read = next((value for value in read.values() if isinstance(value, list)), [read])
+    return [record for record in read if isinstance(record, dict)] if isinstance(read, list) else []

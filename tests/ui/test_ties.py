@@ -1,0 +1,95 @@
+"""Facts of the page that stand elsewhere too, and what it may know."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from app.cli import main
+from app.ui import server
+from app.ui.pages import FOLDER
+from app.ui.settings import Settings
+from model.prompt import VOICES
+from model.validity import FINDINGS
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOM = ROOT / "app/ui"
+ASSETS = ROOM / "assets"
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+def test_the_page_knows_its_own_room_and_the_command_line_and_nothing_else_of_ours():
+    ours = {
+        name
+        for path in ROOM.rglob("*.py")
+        for name in imported(path)
+        if name.split(".")[0] in ("app", "model", "pipelines")
+    }
+
+    assert {name for name in ours if name != "app.ui" and not name.startswith("app.ui.")} == {"app.cli"}
+
+
+def test_findings_are_told_in_the_words_of_the_service():
+    text = (ASSETS / "findings.js").read_text(encoding="utf-8")
+    shown = json.loads(text.partition("FINDINGS = ")[2].rstrip().rstrip(";"))
+
+    assert shown == dict(FINDINGS)
+
+
+def test_the_voices_are_those_of_the_service():
+    text = (FOLDER / "order.html").read_text(encoding="utf-8")
+
+    assert tuple(re.findall(r'\("(\w+)", "\w+"\)', text)) == VOICES
+
+
+@pytest.mark.parametrize("path", sorted(ASSETS.glob("*.js")), ids=lambda path: path.name)
+def test_no_script_reads_text_as_html_or_runs_it(path):
+    text = path.read_text(encoding="utf-8")
+
+    assert not re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", text)
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.html")), ids=lambda path: path.name)
+def test_no_template_has_script_or_style_of_its_own_or_leaves_text_unescaped(path):
+    text = path.read_text(encoding="utf-8")
+
+    assert not re.findall(r"<script>|<style|\sstyle=|\son\w+=|\|\s*safe", text)
+
+
+def test_every_setting_stands_in_the_guide_with_its_default():
+    guide = (ROOT / "architecture/ui.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(ADLOOM_UI_\w+)` \| (\S+) \|", guide, re.MULTILINE))
+
+    assert set(rows) == {f"ADLOOM_UI_{name.upper()}" for name in Settings.model_fields}
+
+
+def test_help_shows_an_example(capsys):
+    with pytest.raises(SystemExit):
+        server._parser().parse_args(["--help"])
+
+    assert "adloom-ui --port 8501 --api" in capsys.readouterr().out
+
+
+def test_a_wrong_setting_is_named_without_its_value(capsys, monkeypatch):
+    monkeypatch.setenv("ADLOOM_UI_SESSION_MINUTES", "secret-nonsense")
+
+    assert server.main([]) == 2
+    said = capsys.readouterr().err
+    assert "ADLOOM_UI_SESSION_MINUTES" in said
+    assert "secret-nonsense" not in said
+
+
+def test_the_command_line_itself_does_not_know_the_page(capsys):
+    assert main(["ui"]) == 2
+    assert "ui" in capsys.readouterr().err

@@ -1,0 +1,117 @@
+"""What the page itself reads of an uploaded file, and what it sends again of it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from importlib.resources import files
+
+import pytest
+
+from app.ui import upload
+from app.ui.sample import FILE, sample_upload
+from app.ui.upload import NAMES, Upload, UploadError, media_type_of, read_rows
+from model.columns import NAMES as SERVICE_NAMES
+
+CSV = b"\xef\xbb\xbfsku;Titel;title;price\nA-1;x;Blue bowl;19,90 EUR\n;x;;\nB-2;x;Grey vase;\n"
+
+
+@pytest.mark.parametrize("field", NAMES)
+def test_columns_are_known_by_the_names_that_the_service_knows(field):
+    assert NAMES[field] == SERVICE_NAMES[field]
+
+
+def test_every_line_of_the_sample_stands_in_the_sample_catalogue():
+    catalogue = files("model").joinpath("data/catalogue.csv").read_text(encoding="utf-8")
+    whole = {tuple(row) for row in csv.reader(io.StringIO(catalogue))}
+    sample = [tuple(row) for row in csv.reader(io.StringIO(FILE.read_text(encoding="utf-8")))]
+
+    assert set(sample) <= whole
+    assert len(sample_upload().rows) == len(sample) - 1
+
+
+def test_rows_of_a_csv_with_semicolons_and_a_byte_order_mark():
+    rows = read_rows(CSV, "text/csv")
+
+    assert [(row["sku"], row["title"], row["price"]) for row in rows] == [
+        ("A-1", "Blue bowl", "19,90 EUR"),
+        ("B-2", "Grey vase", ""),
+    ]
+
+
+def test_rows_of_shopify_have_their_markup_taken_out():
+    content = (
+        b"Handle,Title,Body (HTML),Type,Variant Price\nbowl,Bowl,<p>Holds <b>0.5 l</b></p>,Kitchen,19.90\nbowl,,,,\n"
+    )
+
+    (row,) = read_rows(content, "text/csv")
+
+    assert row["description"] == "Holds 0.5 l"
+    assert (row["sku"], row["category"], row["price"]) == ("bowl", "Kitchen", "19.90")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['[{"title": "Bowl"}]', '{"products": [{"title": "Bowl"}]}', '{"title": "Bowl"}\n{"title": ""}\n'],
+)
+def test_rows_of_json_in_the_forms_that_shops_export(text):
+    assert [row["title"] for row in read_rows(text.encode(), "application/json")] == ["Bowl"]
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"{", b"[" * 100_000, b'"\x00', b""])
+def test_a_file_that_cannot_be_read_has_no_rows(content):
+    assert read_rows(content, "application/json") == ()
+    assert read_rows(content, "text/csv") == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("bomb.zip", b"PK\x03\x04"), ("products.csv", b"PK\x03\x04"), ("products.csv", b"\x1f\x8b\x08"), ("a.xlsx", b"")],
+)
+def test_packed_files_are_refused_by_name_and_by_their_first_bytes(name, start):
+    with pytest.raises(UploadError, match="packed file"):
+        media_type_of(name, start)
+
+
+@pytest.mark.parametrize("name", ["products", "products.pdf", "csv", ".html"])
+def test_other_files_are_refused_with_what_to_drop(name):
+    with pytest.raises(UploadError, match=r"\.csv, \.json or \.jsonl"):
+        media_type_of(name, b"anything")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.CSV", "text/csv"), ("b.jsonl", "application/x-ndjson")])
+def test_a_catalogue_is_known_by_its_ending(name, kind):
+    assert media_type_of(name, b"sku,title") == kind
+
+
+def test_a_part_of_a_csv_holds_the_wanted_rows_with_every_column():
+    part = Upload("a.csv", CSV, "text/csv", (), {}).part({"B-2"})
+
+    assert part.decode() == "sku;Titel;title;price\r\nB-2;x;Grey vase;\r\n"
+
+
+def test_a_part_of_json_holds_the_wanted_records_unchanged():
+    records = [{"sku": "A", "title": "Bowl", "material": "clay"}, {"sku": "B", "title": "Vase"}]
+    part = Upload("a.json", json.dumps(records).encode(), "application/json", (), {}).part({"A"})
+
+    assert json.loads(part) == records[:1]
+
+
+@pytest.mark.parametrize(("content", "skus"), [(b"", {"A-1"}), (CSV, {"unknown"})])
+def test_there_is_no_part_of_a_file_that_was_not_kept_or_lacks_the_products(content, skus):
+    assert Upload("a.csv", content, "text/csv", (), {}).part(skus) == b""
+
+
+def test_no_more_rows_are_kept_than_the_bound(monkeypatch):
+    monkeypatch.setattr(upload, "ROWS_MAX", 3)
+    content = b"title\n" + b"Bowl\n" * 5
+
+    assert len(read_rows(content, "text/csv")) == 3
+
+
+@pytest.mark.parametrize(("chars", "rows"), [(7, 1), (8, 2)])
+def test_no_more_text_is_kept_than_the_bound(monkeypatch, chars, rows):
+    monkeypatch.setattr(upload, "ROWS_CHARS_MAX", chars)
+
+    assert len(read_rows(b"title\nBowl\nVase\n", "text/csv")) == rows
