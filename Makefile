@@ -5,15 +5,18 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 #   make demo PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_FLAGS ?=
 LOOP_MODEL ?= tiny
+IMAGE ?= adloom/adloom-api:dev
+# More options of app/bin/build-image, as --base where the default one cannot be pulled.
+IMAGE_FLAGS ?=
 
 ADLOOM := .venv/bin/adloom
 # One stamp per set of extras, so that a second run installs nothing and starts in seconds.
-RUN := .venv/.stamp-app,train
-LAB := .venv/.stamp-app,train,lab
+RUN := .venv/.stamp-app,train,ui
+LAB := .venv/.stamp-app,train,ui,lab
 BENCH := .venv/.stamp-bench
 PEERS := ctranslate2 llama-cpp-python onnx-ir onnxruntime-genai
-PIPES := .venv/.stamp-app,train,lab,pipelines
-DEV := .venv/.stamp-app,train,lab,pipelines,dev
+PIPES := .venv/.stamp-app,train,ui,lab,pipelines
+DEV := .venv/.stamp-app,train,ui,lab,pipelines,dev
 EXTRAS = $(@:.venv/.stamp-%=%)
 PIP_INSTALL = .venv/bin/pip install -qq $(PIP_FLAGS) -c constraints.txt
 
@@ -27,12 +30,12 @@ endef
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # steps print in order, and two installs into one environment would collide
-.PHONY: help demo test proof lint format serve bundle train evaluate bench loop airflow overhead soak clean
+.PHONY: help demo test proof lint format serve page bundle train evaluate bench loop airflow drill watch dashboards image load walkthrough overhead soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: bundle ## set everything up, write creatives for 12 products, open the service
+demo: bundle ## set everything up, write creatives for 12 products, open the service and its page
 	$(call step,write creatives and answer one request,$(ADLOOM) demo)
 
 # The last line printed is pytest's own: no timing after it. Slow and e2e tests run too.
@@ -40,16 +43,20 @@ test: lint bundle ## set up, lint and run every test; ends with what was skipped
 	@printf '==> run the tests\n'
 	@.venv/bin/pytest -m "not proof and not cloud"
 
-proof: lint bundle ## the tests that take minutes: faults, made-up requests, real Airflow, an emulated AWS
+# The emulated AWS is waited for more than it is worked on: it is built beside the other proofs.
+proof: lint bundle ## the tests that take minutes: faults, drills, containers, real Airflow, an emulated AWS
 	@printf '==> run the proofs\n'
-	@.venv/bin/pytest -m proof
+	@mkdir -p out/proof; .venv/bin/pytest -m proof tests/infra > out/proof/infra.log 2>&1 & cloud=$$!; \
+	.venv/bin/pytest -m proof --ignore=tests/infra; others=$$?; \
+	wait $$cloud; built=$$?; cat out/proof/infra.log; [ $$others -eq 0 ] && [ $$built -eq 0 ]
 
 lint: $(DEV) ## ruff, mypy, import contracts, workflow audit
 	$(call step,ruff check,.venv/bin/ruff check .)
 	$(call step,ruff format --check,.venv/bin/ruff format --check .)
 	$(call step,mypy,.venv/bin/mypy)
 	$(call step,lint-imports,.venv/bin/lint-imports --no-cache --no-logo)
-	$(call step,zizmor,.venv/bin/zizmor --offline --quiet .github/workflows)
+	$(call step,zizmor,.venv/bin/zizmor --offline --quiet .github)
+	$(call step,dashboards,$(ADLOOM) dashboards check)
 
 format: $(DEV) ## rewrite the Python files in the house format
 	.venv/bin/ruff check --fix .
@@ -57,6 +64,9 @@ format: $(DEV) ## rewrite the Python files in the house format
 
 serve: bundle ## start the service
 	$(ADLOOM) serve
+
+page: $(RUN) ## start the page for people, before a service on port 8000
+	.venv/bin/adloom-ui
 
 bundle: $(RUN) ## export, quantize and pack the model; nothing to do where .adloom/bundle is current
 	$(call step,build the bundle,$(ADLOOM) bundle build)
@@ -76,6 +86,24 @@ loop: $(PIPES) ## the whole loop with no cloud: train, release, serve, drift, re
 
 airflow: bundle $(PIPES) ## run the schedule: Airflow with our DAGs on SQLite, in .adloom/airflow
 	$(ADLOOM) airflow
+
+drill: $(DEV) ## cause a fault, run its runbook, see it end (ALERT=AdloomServiceDown; without: all of them, half an hour)
+	$(ADLOOM) drill $(ALERT)
+
+watch: bundle $(DEV) ## Prometheus, alerts and dashboards of a service under traffic, until Ctrl-C
+	$(ADLOOM) watch
+
+dashboards: $(DEV) ## write the dashboards' JSON
+	$(ADLOOM) dashboards write
+
+image: $(LAB) ## build the service's image with the champion of .adloom/registry (IMAGE=adloom/adloom-api:dev); needs Docker
+	app/bin/build-local $(IMAGE) $(IMAGE_FLAGS)
+
+load: image $(DEV) ## 1, 2 and 4 containers of IMAGE behind nginx under load: a table, a CSV, a plot in out/load
+	$(ADLOOM) load --image $(IMAGE)
+
+walkthrough: bundle $(DEV) ## record the page's main path as a moving picture, in out/ui
+	.venv/bin/python -m tests.ui.walkthrough --out out/ui
 
 overhead: $(RUN) ## measure what the service costs beside bare FastAPI
 	$(ADLOOM) overhead

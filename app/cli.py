@@ -37,6 +37,8 @@ ROOM_EXTRAS = {
     "model.training": "train",
     "pipelines": "pipelines",
     "app.ui": "ui",
+    "app.load": "dev",
+    "app.watch": "dev",
     "app": "app",
 }
 """Which extra of pyproject.toml a command's module needs; the longest prefix counts."""

@@ -83,9 +83,10 @@ def connect() -> MlflowClient:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its own dependencies' deprecations
         from mlflow import MlflowClient
-    if not os.environ.get("MLFLOW_TRACKING_URI"):
-        _folder().mkdir(parents=True, exist_ok=True)
-    return MlflowClient(tracking_uri=tracking_uri())
+
+        if not os.environ.get("MLFLOW_TRACKING_URI"):
+            _folder().mkdir(parents=True, exist_ok=True)
+        return MlflowClient(tracking_uri=tracking_uri())  # the first one maps MLflow's tables, and warns
 
 
 def experiment_id(client: MlflowClient) -> str:

@@ -81,7 +81,7 @@ def test_a_missing_package_names_the_extra_of_the_room():
 
 
 def test_the_longest_room_decides_the_extra():
-    assert "adloom[ui]" in cli._needs_extra(EntryPoint("ui", "app.ui:main", cli.GROUP), "streamlit")
+    assert "adloom[ui]" in cli._needs_extra(EntryPoint("ui", "app.ui:main", cli.GROUP), "jinja2")
     assert "adloom[app]" in cli._needs_extra(EntryPoint("serve", "app.serve:main", cli.GROUP), "uvicorn")
 
 

@@ -41,33 +41,44 @@ resource "aws_sns_topic_subscription" "this" {
   endpoint  = each.key
 }
 
-# One notification for a group of alerts; what is critical is repeated more often, and information reaches nobody.
+# Who is told of what is the tree of gitops/platform/alertmanager/routes.yaml, the same that Alertmanager has. Here people
+# are told through the topic; whatever else the tree names is told from within the cluster.
+locals {
+  _by_severity = {
+    route = {
+      receiver = "tickets"
+      group_by = ["alertname", "service"]
+      routes = [
+        { receiver = "pager", matchers = ["severity=\"critical\""], repeat_interval = "1h" },
+        { receiver = "tickets", matchers = ["severity=\"warning\""], repeat_interval = "12h" },
+        { receiver = "nobody", matchers = ["severity=\"info\""], repeat_interval = "12h" },
+      ]
+    }
+    inhibit_rules = []
+  }
+  _told = ["pager", "tickets"]
+  _tree = var.alert_routes == null ? jsonencode(local._by_severity) : jsonencode(yamldecode(var.alert_routes))
+  _sns = [{
+    topic_arn     = aws_sns_topic.this.arn
+    send_resolved = true
+    sigv4         = { region = data.aws_region.current.name }
+  }]
+  _receivers = sort(distinct(concat(
+    [jsondecode(local._tree).route.receiver],
+    [for each in jsondecode(local._tree).route.routes : each.receiver],
+  )))
+}
+
 resource "aws_prometheus_alert_manager_definition" "this" {
   workspace_id = aws_prometheus_workspace.this.id
 
   definition = yamlencode({
     alertmanager_config = yamlencode({
-      route = {
-        receiver        = "nobody"
-        group_by        = ["alertname"]
-        group_wait      = "30s"
-        group_interval  = "5m"
-        repeat_interval = "12h"
-        routes = [
-          { receiver = "topic", matchers = ["severity=\"critical\""], repeat_interval = "1h" },
-          { receiver = "topic", matchers = ["severity=\"warning\""], repeat_interval = "12h" },
-        ]
-      }
+      route         = jsondecode(local._tree).route
+      inhibit_rules = jsondecode(local._tree).inhibit_rules
       receivers = [
-        { name = "nobody" },
-        {
-          name = "topic"
-          sns_configs = [{
-            topic_arn     = aws_sns_topic.this.arn
-            send_resolved = true
-            sigv4         = { region = data.aws_region.current.name }
-          }]
-        },
+        for name in local._receivers :
+        merge({ name = name }, contains(local._told, name) ? { sns_configs = local._sns } : {})
       ]
     })
   })

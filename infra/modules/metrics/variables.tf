@@ -8,6 +8,17 @@ variable "alert_emails" {
   }
 }
 
+variable "alert_routes" {
+  description = "Content of gitops/platform/alertmanager/routes.yaml; without it alerts are routed by severity alone."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.alert_routes == null || can(yamldecode(var.alert_routes).route.routes[0].receiver) && can(yamldecode(var.alert_routes).inhibit_rules)
+    error_message = "The routes must be YAML with a route, at least one route below it, and inhibit_rules."
+  }
+}
+
 variable "log_days" {
   description = "Days that failures of rules and of deliveries are kept."
   type        = number

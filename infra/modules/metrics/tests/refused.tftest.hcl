@@ -63,3 +63,13 @@ run "days_that_aws_does_not_know" {
 
   expect_failures = [var.log_days]
 }
+
+run "a_tree_without_a_route" {
+  command = plan
+
+  variables {
+    alert_routes = "inhibit_rules: []"
+  }
+
+  expect_failures = [var.alert_routes]
+}
