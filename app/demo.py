@@ -183,12 +183,12 @@ def show_service(bundle: Path, port: int | None, stores: Path, *, keep_serving: 
             started.append(_start(command, log, environment))
         try:
             with step("Wait until it is ready"):
-                _wait_until_ready(started[0], f"{address}/readyz", log)
+                _wait_until_ready("service", started[0], f"{address}/readyz", log)
             page = f"http://127.0.0.1:{(page_port := _free_port(PAGE_PORT_PREFERRED))}"
             with step(f"Start the page on {page}"):
                 command = ["app.ui.server", "--port", str(page_port), "--api", address]
                 started.append(_start(command, log, environment))
-                _wait_until_ready(started[1], f"{page}/healthz", log)
+                _wait_until_ready("page", started[1], f"{page}/healthz", log)
             print(f"\nPage: {page}  (open it in a browser; client id {CLIENT}, client secret {secret})")
             print(f"\nAsk the service yourself:\n\n{curl(address, secret)}\n", flush=True)
             if keep_serving:
@@ -267,17 +267,17 @@ def _opener() -> urllib.request.OpenerDirector:
     return urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], probe: str, log: IO[bytes]) -> None:
+def _wait_until_ready(name: str, process: subprocess.Popen[bytes], probe: str, log: IO[bytes]) -> None:
     deadline_seconds = time.monotonic() + READY_SECONDS_MAX
     while time.monotonic() < deadline_seconds:
         if process.poll() is not None:
-            raise _gave_up(f"the process behind {probe} stopped with status {process.returncode}", log)
+            raise _gave_up(f"the {name} stopped with status {process.returncode}", log)
         # Not listening yet, or not ready (503): the deadline decides.
         with suppress(OSError, http.client.HTTPException), _opener().open(probe, timeout=5) as answer:
             if answer.status == http.HTTPStatus.OK:
                 return
         time.sleep(POLL_SECONDS)
-    raise _gave_up(f"{probe} did not answer within {READY_SECONDS_MAX:.0f} s", log)
+    raise _gave_up(f"the {name} was not ready after {READY_SECONDS_MAX:.0f} s", log)
 
 
 def _post(url: str, body: dict[str, Any], headers: Mapping[str, str]) -> Any:
