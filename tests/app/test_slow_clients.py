@@ -196,7 +196,8 @@ def test_a_head_that_never_ends_costs_its_connection_and_others_are_answered_mea
 
     assert other.status_code == 200
     assert received == b""
-    assert HEAD_SECONDS <= took_seconds < PATIENCE_SECONDS
+    # The loop's timers go by whole milliseconds, and may end one early.
+    assert HEAD_SECONDS - 0.01 <= took_seconds < PATIENCE_SECONDS
 
 
 def test_the_head_of_a_second_request_on_a_connection_is_waited_for_no_longer(service: Served) -> None:
