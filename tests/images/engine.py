@@ -193,6 +193,8 @@ def docker_engine(folder: Path) -> Iterator[Engine]:
     finally:
         process.terminate()
         process.wait(timeout=60)
+        # It leaves its network's handle mounted, and nobody could remove the folder.
+        subprocess.run(["umount", folder / "exec/netns/default"], capture_output=True, check=False)
 
 
 def _runs(engine: Engine) -> bool:
