@@ -1,5 +1,5 @@
 """
-List the registered versions, fetch the bundle of one, show a model card, or check the ledger.
+List the registered versions, fetch the bundle of one, show a card, check the ledger, or tell the service of it all.
 
 Example: adloom models fetch @champion --to release/bundle
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,10 @@ from rich.table import Table
 
 from model.ledger import Entry, Ledger
 from model.promotion import LEDGER, disagreement, open_both
+from model.publication import publish
 from model.registry import CHAMPION, DEFAULT_FOLDER, MODEL, Registry, RegistryError, Version, is_empty
+from model.store.database_command import URL_DEFAULT, URL_VARIABLE
+from model.store.tables import Database
 
 EMPTY = (
     "no model is registered yet; make one ready and register it:\n"
@@ -33,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     if arguments.verify_ledger:
         return _verify(arguments.registry)
+    if arguments.action == "publish":
+        return _publish(arguments.registry)
     if is_empty(arguments.registry):
         return _say_empty(as_json=arguments.json, asked_for=arguments.reference)
     registry, ledger = open_both(arguments.registry)
@@ -115,6 +121,22 @@ def _card(registry: Registry, reference: str) -> int:
     return 0
 
 
+def _publish(folder: Path) -> int:
+    if is_empty(folder):
+        raise RegistryError(EMPTY)
+    registry, ledger = open_both(folder)
+    database = Database(os.environ.get(URL_VARIABLE) or URL_DEFAULT)
+    try:
+        published = publish(registry, ledger, database, afresh=True)
+    finally:
+        database.dispose()
+    for fault in published.faults:
+        sys.stderr.write(f"adloom: warning: {fault}\n")
+    lines = "" if published.lines is None else f" and {published.lines} lines of the ledger"
+    sys.stdout.write(f"the service knows {published.versions} versions{lines} now\n")
+    return 0
+
+
 def _verify(folder: Path) -> int:
     """The chain, and, where the registry can be asked, that no line is missing at the end."""
     path = folder / LEDGER
@@ -148,4 +170,9 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("--to", type=Path, required=True, help="new folder")
     card = actions.add_parser("card", help="print a version's model card")
     card.add_argument("reference", help="@champion, @candidate or a version's number")
+    actions.add_parser(
+        "publish",
+        help=f"write what registry and ledger say to the service's database ({URL_VARIABLE}), which shows it",
+        description="Safe at any time, and twice at once. Example: adloom models publish",
+    )
     return parser

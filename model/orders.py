@@ -13,11 +13,14 @@ _VERB = r"(?:write|say|state|tell|praise|mention|finish|reply|answer|pretend|cla
 _RULES = r"(?:instructions?|rules?|guidelines?|prompts?|brief|previous|prior|above)"
 _ADDRESSEE = r"(?:system|assistant|ai|copy robot|language models?)"
 _OURS = r"(?:poem|our (?:shop|store|sale|newsletter|founder))"
+_WITHIN = r"[^.!?]{0,300}"
+"""Of one sentence, and bounded: twenty thousand times "ignore" would otherwise cost a second of the event loop."""
+_NO_COLON = r"[^.!?:]{0,300}"
 _ORDERS = re.compile(
-    rf"\b(?:ignore|disregard|forget|override)\b[^.!?]*\b{_RULES}\b"
-    rf"|\b{_ADDRESSEE}\b[^.!?:]*:\s*(?:please\s+)?(?:ignore|disregard|forget|do not|don't|you|add|{_VERB})\b"
-    rf"|\b(?:and|then|please|must|now)\s+{_VERB}\b[^.!?]*\b(?:{_OURS}|the world)\b"
-    rf"|^\W*{_VERB}\b[^.!?]*\b{_OURS}\b",
+    rf"\b(?:ignore|disregard|forget|override)\b{_WITHIN}\b{_RULES}\b"
+    rf"|\b{_ADDRESSEE}\b{_NO_COLON}:\s*(?:please\s+)?(?:ignore|disregard|forget|do not|don't|you|add|{_VERB})\b"
+    rf"|\b(?:and|then|please|must|now)\s+{_VERB}\b{_WITHIN}\b(?:{_OURS}|the world)\b"
+    rf"|^\W*{_VERB}\b{_WITHIN}\b{_OURS}\b",
     re.IGNORECASE,
 )
 

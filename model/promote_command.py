@@ -16,6 +16,7 @@ from pathlib import Path
 
 from model.gate import judge as judge_by_gate
 from model.promotion import Asked, Judge, RefusedError, open_both, promote
+from model.publication import publish_after
 from model.registry import DEFAULT_FOLDER
 
 EXIT_REFUSED = 1
@@ -32,9 +33,11 @@ def main(argv: Sequence[str] | None = None, *, judge: Judge = judge_by_gate) -> 
         )
     except RefusedError as error:
         sys.stderr.write(f"adloom: refused: {error}\n")
+        publish_after(arguments.registry)
         return EXIT_REFUSED
     reasons = line.verdict["reasons"] if line.verdict else [f"Promoted {line.note}."]
     sys.stdout.write("\n".join([f"version {line.target} is champion", *(f"  {reason}" for reason in reasons)]) + "\n")
+    publish_after(arguments.registry)
     return 0
 
 

@@ -85,8 +85,7 @@ def settle(registry: Registry, ledger: Ledger) -> Entry | None:
     Raises LedgerError where the registry knows of a newer ledger than this one.
     """
     entries = ledger.entries()
-    head = registry.ledger_head()
-    if head and head not in ledger.heads():
+    if not is_known(registry, ledger):
         raise LedgerError(
             f"{ledger.path} is not the ledger that this registry knows: lines were cut off its end, or it belongs to "
             "another registry; restore it from a copy"
@@ -99,6 +98,12 @@ def settle(registry: Registry, ledger: Ledger) -> Entry | None:
     line = ledger.append(replace(intent, state="done" if moved else "undone", note=note))
     _stamp(registry, ledger)
     return line
+
+
+def is_known(registry: Registry, ledger: Ledger) -> bool:
+    """Whether this is the ledger, whole, that the registry was told of; any is, before it was told of one."""
+    head = registry.ledger_head()
+    return not head or head in ledger.heads()
 
 
 def disagreement(registry: Registry, ledger: Ledger) -> str:

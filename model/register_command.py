@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from model.publication import publish_after
 from model.registration import git_commit, register
 from model.registry import DEFAULT_FOLDER, MODEL, open_registry
 from model.submission import read_submission
@@ -32,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     told = "registered as" if is_new else "is already"
     sys.stdout.write(f"bundle {version.bundle[:12]} {told} version {version.number} of {MODEL}")
     sys.stdout.write(f", alias {', '.join(version.aliases)}\n" if version.aliases else "\n")
+    publish_after(arguments.registry)
     return 0
 
 

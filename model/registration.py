@@ -137,6 +137,7 @@ def _tags(submission: Submission, commit: str) -> dict[str, str]:
     """The same on the run and on the version: `bundle` is what a version is found by."""
     scores = submission.scores
     means = {name: finite(one.get("mean")) for name, one in scores.get("scores", {}).items()}
+    samples = submission.samples_file
     return {
         "bundle": submission.bundle.digest,
         "dataset": submission.training.pairs_sha256,
@@ -146,6 +147,7 @@ def _tags(submission: Submission, commit: str) -> dict[str, str]:
         "certificate": "passed" if submission.certificate.get("passed") is True else "failed",
         "certificate_sha256": file_sha256(submission.certificate_file),
         "git_commit": commit,
+        **({"samples_sha256": file_sha256(samples)} if samples else {}),
     }
 
 
@@ -203,6 +205,7 @@ def _log_files(registry: Registry, run: str, submission: Submission, commit: str
         for path, name in (
             (submission.scores_file, "scores.json"),
             (submission.certificate_file, "certificate.json"),
+            (submission.samples_file, "samples.json"),
             (submission.report_page, "report.html"),
             (submission.bundle.folder / MANIFEST, MANIFEST),
         ):

@@ -141,7 +141,7 @@ class Registry:
                 self.client.set_registered_model_tag(MODEL, LEDGER_HEAD, digest)
 
     def report(self, version: Version, name: str) -> dict[str, Any]:
-        """scores.json or certificate.json of a version, as it was registered: changed bytes are refused."""
+        """scores.json, certificate.json or samples.json of a version, as registered: changed bytes are refused."""
         with tempfile.TemporaryDirectory() as scratch, self.reached():
             path = Path(self.client.download_artifacts(version.run_id, name, scratch))
             content = path.read_bytes()

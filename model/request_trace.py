@@ -22,7 +22,7 @@ def requests_of(objects: ObjectStore, creative_id: str, kept_at: datetime) -> li
     """
     Ids of the requests that were answered with it around `kept_at`, the earliest first.
 
-    None where the log has not been written yet, or a batch wrote it. Raises StoreError.
+    Empty where the log has not been written yet, or a batch wrote it. Raises StoreError.
     """
     found: dict[str, None] = {}
     for hour in (kept_at, kept_at + _HOUR):  # it is logged a moment after it is kept
@@ -33,13 +33,17 @@ def requests_of(objects: ObjectStore, creative_id: str, kept_at: datetime) -> li
 
 
 def creatives_of(objects: ObjectStore, request_id: str, *, hours_back: int = HOURS_BACK_MAX) -> list[str]:
-    """Ids of the creatives of one request, as far back as so many hours. Raises StoreError."""
+    """Ids of the creatives of one request, the earliest first, as far back as so many hours. Raises StoreError."""
     now = datetime.now(UTC)
     for back in range(hours_back):
-        records = _records(objects, now - back * _HOUR, request_id)
-        if found := [str(record["creative_id"]) for record in records if record.get("request_id") == request_id]:
-            return found
+        if found := _written_in(objects, now - back * _HOUR, request_id):
+            return [*_written_in(objects, now - (back + 1) * _HOUR, request_id), *found]  # it may span two
     return []
+
+
+def _written_in(objects: ObjectStore, hour: datetime, request_id: str) -> list[str]:
+    records = _records(objects, hour, request_id)
+    return [str(record["creative_id"]) for record in records if record.get("request_id") == request_id]
 
 
 def _records(objects: ObjectStore, hour: datetime, word: str) -> Iterator[dict[str, Any]]:

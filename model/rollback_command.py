@@ -13,6 +13,7 @@ from pathlib import Path
 
 from model.promote_command import EXIT_REFUSED, present_user, reason
 from model.promotion import Asked, RefusedError, open_both, rollback
+from model.publication import publish_after
 from model.registry import DEFAULT_FOLDER
 
 
@@ -25,8 +26,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         line = rollback(registry, ledger, asked, to=arguments.to)
     except RefusedError as error:
         sys.stderr.write(f"adloom: refused: {error}\n")
+        publish_after(arguments.registry)
         return EXIT_REFUSED
     sys.stdout.write(f"version {line.target} is champion again, after version {line.source}\n")
+    publish_after(arguments.registry)
     return 0
 
 

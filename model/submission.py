@@ -59,6 +59,8 @@ class Submission:
     certificate_file: Path
     certificate: Mapping[str, Any]
     training: TrainingRecord
+    samples_file: Path | None = None
+    """samples.json beside the scores; None where evaluation wrote none."""
 
     @property
     def report_page(self) -> Path | None:
@@ -95,6 +97,7 @@ def read_submission(
         certificate_file=certificate_file,
         certificate=_report(certificate_file, "certificate", "adloom certify", bundle.digest),
         training=_training(run, parameters, shipped if is_shipped else None),
+        samples_file=_samples(scores_file.with_name("samples.json"), bundle.digest),
     )
 
 
@@ -166,6 +169,14 @@ def _report(path: Path, what: str, command: str, digest: str) -> dict[str, Any]:
             f"{path} is of the bundle {str(table.get('bundle'))[:12]}, not {digest[:12]}; run `{command}` for this one"
         )
     return table
+
+
+def _samples(path: Path, digest: str) -> Path | None:
+    """Evaluations of old wrote none."""
+    if not path.is_file():
+        return None
+    _report(path, "samples", "adloom evaluate", digest)
+    return path
 
 
 def _object(path: Path, what: str) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """
-Print the chain that a thing belongs to: commit, dataset, run, model version, bundle, request, creatives, feedback.
+Print the chain that a thing belongs to: commit, dataset, pairs, run, version, bundle, request, creatives, feedback.
 
 Example: adloom trace cr_f03e4e56d1774f5aaa31
-Takes a creative (cr_), feedback (fb_), a batch (ba_), a version (v3), the digest of a bundle or dataset, or, with
---request, the x-request-id of an answer.
+Takes a creative (cr_), feedback (fb_), a batch (ba_), a set of training pairs (ps_), a version (v3), the digest of a
+bundle or dataset, or, with --request, the x-request-id of an answer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from model.registry import DEFAULT_FOLDER, MODEL, RegistryError, Version, is_empty, open_registry
 from model.replay_command import DEFAULT_DATABASE
 from model.request_trace import HOURS_BACK_MAX, creatives_of, requests_of
-from model.store.objects import ObjectStore
+from model.store import pair_sets
+from model.store.objects import ObjectMissingError, ObjectStore
+from model.store.pair_sets import PairSetRow
 from model.store.tables import Database, creatives, feedback
 
 DEFAULT_OBJECTS = ".adloom/service/objects"
@@ -42,11 +44,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     versions, note = _versions(arguments.registry)
     objects = ObjectStore(arguments.objects)
-    name = _creative_of(objects, arguments.id) if arguments.request else arguments.id
+    names = _creatives_of(objects, arguments.id) if arguments.request else [arguments.id]
     database = Database(arguments.database)
     try:
         with database.connect() as connection:
-            chain = trace(connection, versions, name, objects)
+            chain = trace(connection, versions, names[0], objects)
+            if arguments.request:  # of one model and one commit, as its first creative
+                chain |= _about(connection, creatives.c.id.in_(names)) | {"asked": arguments.id}
     finally:
         database.dispose()
     text = json.dumps(chain, indent=2, ensure_ascii=False) if arguments.json else told(chain)
@@ -57,7 +61,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def trace(connection: Connection, versions: Sequence[Version], name: str, objects: ObjectStore | None = None) -> Chain:
-    """The chain around `name`, upstream first; requests come from `objects`. Raises TraceError, or StoreError."""
+    """
+    The chain around `name`, upstream first; requests, and what a dataset is made of, come from `objects`.
+
+    Raises TraceError, or StoreError.
+    """
+    if name.startswith("ps_"):
+        return _of_set(connection, versions, name, objects)
+    chain = _around(connection, versions, name, objects)
+    chain["sets"] = _sets(connection, chain["dataset"], objects)
+    return chain
+
+
+def _around(connection: Connection, versions: Sequence[Version], name: str, objects: ObjectStore | None) -> Chain:
     if name.startswith("fb_"):
         found = connection.execute(select(feedback.c.creative_id).where(feedback.c.id == name)).scalar()
         if found is None:
@@ -75,18 +91,18 @@ def trace(connection: Connection, versions: Sequence[Version], name: str, object
         return _chain(connection, versions, creatives.c.bundle_digest == chosen[0].bundle, name, chosen)
     if DIGEST_PATTERN.fullmatch(name):
         return _of_digest(connection, versions, name)
-    raise TraceError(f"{name} is neither a creative, feedback, a batch, a version nor a digest; see --help")
+    raise TraceError(f"{name} is neither a creative, feedback, a batch, a set, a version nor a digest; see --help")
 
 
-def _creative_of(objects: ObjectStore, request_id: str) -> str:
-    """The first creative of a request; its others are those of the same answer."""
+def _creatives_of(objects: ObjectStore, request_id: str) -> list[str]:
+    """Those of the request's answer, one for each channel. Raises TraceError where there are none."""
     found = creatives_of(objects, request_id)
     if not found:
         raise TraceError(
             f"no creative of the request {request_id} in the generation log of the last {HOURS_BACK_MAX} hours; "
             "it is written some seconds after the answer, and a request that was refused wrote none"
         )
-    return found[0]
+    return found
 
 
 def _of_creative(connection: Connection, versions: Sequence[Version], name: str, objects: ObjectStore | None) -> Chain:
@@ -117,6 +133,44 @@ def _of_digest(connection: Connection, versions: Sequence[Version], digest: str)
     return chain
 
 
+def _of_set(connection: Connection, versions: Sequence[Version], name: str, objects: ObjectStore | None) -> Chain:
+    """Down to every version that learnt from a dataset that held the set."""
+    row = pair_sets.find(connection, name)
+    if row is None:
+        raise TraceError(f"no set of training pairs {name} in the database")
+    datasets = {one.tags.get("dataset", "") for one in versions} - {""}
+    holding = {each for each in datasets if name in (_sets_of(objects, each) or ())} | {row.dataset_digest}
+    chosen = [one for one in versions if one.tags.get("dataset", "") in holding - {""}]
+    condition = creatives.c.bundle_digest.in_([one.bundle for one in chosen])
+    chain = _chain(connection, versions, condition, name, chosen)
+    chain["dataset"] = row.dataset_digest
+    chain["sets"] = [_set(row)]
+    return chain
+
+
+def _sets(connection: Connection, dataset: str, objects: ObjectStore | None) -> list[Chain]:
+    """The sets of pairs that a dataset holds; those that came with it first where its manifest is not at hand."""
+    if not DIGEST_PATTERN.fullmatch(dataset):
+        return []
+    named = _sets_of(objects, dataset)
+    rows = pair_sets.learnable(connection) if named is None else [pair_sets.find(connection, each) for each in named]
+    return [_set(row) for row in rows if row is not None and (named is not None or row.dataset_digest == dataset)]
+
+
+def _sets_of(objects: ObjectStore | None, dataset: str) -> list[str] | None:
+    """As the manifest says that the pipelines keep beside every dataset; None where there is none."""
+    if objects is None:
+        return None
+    try:
+        return [str(each) for each in json.loads(objects.get(f"datasets/{dataset}/manifest.json")).get("sets", ())]
+    except ObjectMissingError:
+        return None
+
+
+def _set(row: PairSetRow) -> Chain:
+    return {"id": row.id, "asked_by": row.asked_by, "state": row.state, "why": row.why, "pairs": row.accepted}
+
+
 def _chain(
     connection: Connection,
     versions: Sequence[Version],
@@ -136,9 +190,12 @@ def _chain(
         "runs": [one.run_id for one in chosen],
         "versions": [{"version": one.number, "aliases": list(one.aliases)} for one in chosen],
         "bundles": list(bundles) or [one.bundle for one in chosen],
-        "creatives": _counted(connection, condition),
-        "feedback": _feedback(connection, condition),
+        **_about(connection, condition),
     }
+
+
+def _about(connection: Connection, condition: ColumnElement[bool]) -> Chain:
+    return {"creatives": _counted(connection, condition), "feedback": _feedback(connection, condition)}
 
 
 def _counted(connection: Connection, condition: ColumnElement[bool]) -> Chain:
@@ -169,6 +226,10 @@ def told(chain: Chain) -> str:
         ("commit", [chain["commit"]]),
         ("image", [chain["image"]]),
         ("dataset", [chain["dataset"]]),
+        (
+            "pairs",
+            [f"{each['id']} {each['pairs']:,} from {each['asked_by']} ({each['state']})" for each in chain["sets"]],
+        ),
         ("run", chain["runs"]),
         ("model", versions),
         ("bundle", chain["bundles"]),

@@ -36,10 +36,21 @@ class DriftReport:
     hurts: bool
     """Validity is below the reference's by more than its margin."""
     columns: dict[str, Any]
-    """`measured`: a list, one entry a column; `validity`; `bundles`: creatives by bundle digest; `skipped` lines."""
+    """
+    `measured`: a list, one entry a column; `validity`, and the `validity_margin` that it may fall by; `bundles`:
+    creatives by bundle digest; `skipped` lines; `page_bytes` of Evidently's page, 0 where it made none.
+    """
     report_key: str
-    """Of the JSON in the object store; Evidently's page lies beside it."""
+    """Of the JSON in the object store; Evidently's page lies beside it. Empty once both have expired."""
     created_at: datetime
+
+    @property
+    def page_key(self) -> str:
+        """Of Evidently's page; empty where there is none. Rows that do not say had one if a column could be judged."""
+        measured = self.columns.get("measured", ())
+        judged = any(column.get("verdict") != "too_few" for column in measured)
+        is_there = self.report_key and self.columns.get("page_bytes", judged)
+        return f"{self.report_key.removesuffix('.json')}.html" if is_there else ""
 
 
 _COLUMNS = [drift_reports.c[name] for name in DriftReport.__slots__]
@@ -70,6 +81,14 @@ def latest(connection: Connection, task: str, mode: Mode, count: int) -> list[Dr
     return [DriftReport(*row) for row in connection.execute(query.order_by(*_LATEST).limit(count))]
 
 
+def recent(connection: Connection, mode: Mode | None, limit: int) -> list[DriftReport]:
+    """Of every task, the latest window first; of both modes where none is named."""
+    query = sa.select(*_COLUMNS).order_by(*_LATEST).limit(limit)
+    if mode is not None:
+        query = query.where(drift_reports.c.mode == mode)
+    return [DriftReport(*row) for row in connection.execute(query)]
+
+
 def since(connection: Connection, task: str, mode: Mode, start: datetime) -> list[DriftReport]:
     """Of windows that begin then or later, the earliest first."""
     query = sa.select(*_COLUMNS).where(
@@ -77,6 +96,29 @@ def since(connection: Connection, task: str, mode: Mode, start: datetime) -> lis
     )
     query = query.order_by(drift_reports.c.window_end, drift_reports.c.created_at, drift_reports.c.id)
     return [DriftReport(*row) for row in connection.execute(query)]
+
+
+def past(connection: Connection, before: datetime, newest_kept: int, limit: int) -> list[DriftReport]:
+    """
+    Reports made before then of which the objects are still kept, the oldest first.
+
+    The `newest_kept` of each task and mode are not among them, however old they are.
+    """
+    place = sa.func.row_number().over(partition_by=(drift_reports.c.task, drift_reports.c.mode), order_by=_LATEST)
+    placed = sa.select(drift_reports.c.id, place.label("place")).where(drift_reports.c.report_key != "").subquery()
+    query = (
+        sa.select(*_COLUMNS)
+        .join(placed, placed.c.id == drift_reports.c.id)
+        .where(placed.c.place > newest_kept, drift_reports.c.created_at < before)
+        .order_by(drift_reports.c.created_at, drift_reports.c.id)
+        .limit(limit)
+    )
+    return [DriftReport(*row) for row in connection.execute(query)]
+
+
+def forget_objects(connection: Connection, report_id: str) -> None:
+    """Its JSON and its page are gone; what was said of the window stays."""
+    connection.execute(sa.update(drift_reports).where(drift_reports.c.id == report_id).values(report_key=""))
 
 
 _LATEST = (drift_reports.c.window_end.desc(), drift_reports.c.created_at.desc(), drift_reports.c.id)

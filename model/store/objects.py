@@ -12,7 +12,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any, Protocol
@@ -71,6 +71,10 @@ class _Place(Protocol):
 
     def lines(self, key: str) -> Iterator[bytes]: ...
 
+    def open(self, key: str) -> tuple[int, Iterator[bytes]]: ...
+
+    def remove(self, key: str) -> None: ...
+
     def ping(self) -> None: ...
 
 
@@ -125,6 +129,14 @@ class ObjectStore:
     def open_lines(self, key: str) -> Iterator[bytes]:
         """The lines of an object without their ends, as they are read. Raises as `get`, also between two lines."""
         return self._place.lines(checked(key))
+
+    def open_chunks(self, key: str) -> tuple[int, Iterator[bytes]]:
+        """Size in bytes, and the parts of an object, `CHUNK_BYTES` each at most. Raises as `get`, between parts too."""
+        return self._place.open(checked(key))
+
+    def remove(self, key: str) -> None:
+        """Afterwards no object has this key, whether one had it or not. Raises ObjectStoreDownError."""
+        self._place.remove(checked(key))
 
     def ping(self) -> None:
         """Raises ObjectStoreDownError where nothing could be put: a folder is tried, a bucket is asked for."""
@@ -187,6 +199,19 @@ class _Folder:
             for line in file:
                 yield line.rstrip(b"\r\n")
 
+    def open(self, key: str) -> tuple[int, Iterator[bytes]]:
+        with _folder_errors(missing=True), (self._root / key).open("rb") as file:  # a folder is no object
+            return os.fstat(file.fileno()).st_size, self._chunks(key)
+
+    def _chunks(self, key: str) -> Iterator[bytes]:
+        with _folder_errors(missing=True), (self._root / key).open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
+
+    def remove(self, key: str) -> None:
+        with _folder_errors(), suppress(FileNotFoundError, NotADirectoryError):
+            (self._root / key).unlink()
+
     def ping(self) -> None:
         with _folder_errors():
             self._root.mkdir(parents=True, exist_ok=True)
@@ -243,6 +268,19 @@ class _Bucket:
     def lines(self, key: str) -> Iterator[bytes]:
         with _bucket_errors():
             yield from self._client.get_object(**self._named(key))["Body"].iter_lines()
+
+    def open(self, key: str) -> tuple[int, Iterator[bytes]]:
+        with _bucket_errors():
+            answer = self._client.get_object(**self._named(key))
+        return answer["ContentLength"], self._chunks(answer["Body"])
+
+    def _chunks(self, body: Any) -> Iterator[bytes]:
+        with _bucket_errors():
+            yield from body.iter_chunks(CHUNK_BYTES)
+
+    def remove(self, key: str) -> None:
+        with _bucket_errors():
+            self._client.delete_object(**self._named(key))
 
     def ping(self) -> None:
         with _bucket_errors():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, get_args
 
 import sqlalchemy as sa
@@ -13,6 +13,8 @@ from model.store.tables import insert_new, pipeline_runs
 
 State = Literal["succeeded", "failed", "late"]
 STATES: tuple[State, ...] = get_args(State)
+SUCCESSES_KEPT = timedelta(days=90)
+"""Failures stay: their number is a counter, which must not fall."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +31,17 @@ class Ended:
 
 
 def record(connection: Connection, dag: str, run: str, task: str, state: State, at: datetime) -> bool:
-    """False where it was said before; a run as a whole has no task."""
+    """
+    False where it was said before; a run as a whole has no task.
+
+    A success lets go of the same pipeline's successes of a quarter before: one of them runs every four minutes.
+    """
     values = {"dag": dag, "run": run, "task": task, "state": state, "at": at}
-    return connection.execute(insert_new(connection, pipeline_runs).values(**values)).rowcount == 1
+    is_new = connection.execute(insert_new(connection, pipeline_runs).values(**values)).rowcount == 1
+    if is_new and state == "succeeded":
+        of_it = (pipeline_runs.c.dag == dag) & (pipeline_runs.c.state == "succeeded")
+        connection.execute(sa.delete(pipeline_runs).where(of_it, pipeline_runs.c.at < at - SUCCESSES_KEPT))
+    return is_new
 
 
 def ended(connection: Connection) -> list[Ended]:

@@ -16,7 +16,9 @@ from typing import Any, Literal, get_args
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from model.store.tables import StoreConflictError, StoreError, insert_new, retrains
+from model.store import one_open
+from model.store.one_open import OPEN
+from model.store.tables import StoreError, retrains
 
 Trigger = Literal["drift", "feedback", "manual", "schedule"]
 State = Literal["waiting", "running", "promoted", "refused", "failed", "dismissed"]
@@ -24,11 +26,8 @@ Ended = Literal["promoted", "refused", "failed", "dismissed"]
 TRIGGERS: tuple[Trigger, ...] = get_args(Trigger)
 OUTCOMES: tuple[Ended, ...] = get_args(Ended)
 
-_OPEN = ("waiting", "running")
 _JUDGED_MAX = 1000
 """More retrains than a task sees in its life."""
-_ASK_ATTEMPTS = 5
-"""The one that was open may end between two statements; that it happens five times in a row is not chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,7 @@ class RetrainRow:
     @property
     def is_open(self) -> bool:
         """Waiting or running."""
-        return self.state in _OPEN
+        return self.state in OPEN
 
 
 class RetrainOpenError(StoreError):
@@ -99,13 +98,10 @@ def ask(connection: Connection, new: NewRetrain) -> RetrainRow:
     """The row, waiting; the same request again finds its own. Raises RetrainOpenError where another one is open."""
     values = {name: getattr(new, name) for name in NewRetrain.__slots__} | {"id": new.id, "cause": dict(new.cause)}
     values |= dict.fromkeys(("why", "dataset_digest", "run_id", "bundle_digest", "version"), "")
-    for _ in range(_ASK_ATTEMPTS):
-        connection.execute(insert_new(connection, retrains).values(**values, state="waiting"))
-        if (row := find(connection, new.id)) is not None:
-            return row
-        if (row := find_open(connection, new.task)) is not None:
-            raise RetrainOpenError(row)
-    raise StoreConflictError("other retrains came and went meanwhile; try again")
+    row, is_its_own = one_open.ask(connection, retrains, values, find, find_open)
+    if not is_its_own:
+        raise RetrainOpenError(row)
+    return row
 
 
 def find(connection: Connection, retrain_id: str) -> RetrainRow | None:
@@ -113,9 +109,16 @@ def find(connection: Connection, retrain_id: str) -> RetrainRow | None:
     return _one(connection, sa.select(*_COLUMNS).where(retrains.c.id == retrain_id))
 
 
+def newest(connection: Connection, task: str, limit: int) -> list[RetrainRow]:
+    """The last ones asked for, newest first."""
+    query = sa.select(*_COLUMNS).where(retrains.c.task == task)
+    query = query.order_by(retrains.c.created_at.desc(), retrains.c.id.desc()).limit(limit)
+    return [RetrainRow(*row) for row in connection.execute(query)]
+
+
 def find_open(connection: Connection, task: str) -> RetrainRow | None:
     """The one that waits or runs."""
-    return _one(connection, sa.select(*_COLUMNS).where(retrains.c.task == task, retrains.c.state.in_(_OPEN)))
+    return _one(connection, sa.select(*_COLUMNS).where(retrains.c.task == task, retrains.c.state.in_(OPEN)))
 
 
 def start(connection: Connection, retrain_id: str, at: datetime, *, run_id: str = "") -> bool:
@@ -144,7 +147,7 @@ def finish(
     values: dict[str, Any] = {"state": state, "why": why, "ended_at": at}
     values |= {name: value for name, value in facts.items() if value}
     values |= {name: dict(value) for name, value in (("before", before), ("after", after)) if value is not None}
-    same = retrains.c.id == retrain_id, retrains.c.state.in_(_OPEN)
+    same = retrains.c.id == retrain_id, retrains.c.state.in_(OPEN)
     return connection.execute(sa.update(retrains).where(*same).values(**values)).rowcount == 1
 
 

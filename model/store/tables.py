@@ -9,7 +9,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from model.store import migrations
+from model.store import migrations, model_tables
+from model.store.column_types import JSON, UtcTime
 from model.store.driver_errors import down_reason, is_transient
 from model.store.engines import LOG_PAGES, open_engine
 
@@ -37,38 +37,8 @@ class StoreConflictError(StoreError):
     """Two transactions stood in each other's way and this one was rolled back: run it again."""
 
 
-class UtcTime(sa.TypeDecorator[datetime]):
-    """Times with a zone in Python, always UTC. SQLite keeps them as text that sorts, PostgreSQL as timestamptz."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        """Raises ValueError for a time without a zone: nobody could say what it means."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a time without a zone cannot be kept: use datetime.now(UTC)")
-        in_utc = value.astimezone(UTC)
-        return in_utc.replace(tzinfo=None) if dialect.name == "sqlite" else in_utc
-
-    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        """In UTC, whatever the session's zone is."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
-
-
-JSON = sa.JSON(none_as_null=True)
-"""None is SQL's NULL and not the word null."""
-
-metadata = sa.MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "fk": "fk_%(table_name)s_%(referred_table_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    }
-)
+metadata = model_tables.metadata
+"""Every table of the service, those of models among them."""
 
 clients = Table(
     "clients",
@@ -241,7 +211,7 @@ drift_reports = Table(
     sa.Index(None, "task", "mode", "window_end"),
 )
 
-_OPEN_RETRAIN = sa.text("state IN ('waiting', 'running')")
+_IS_OPEN = sa.text("state IN ('waiting', 'running')")
 retrains = Table(
     "retrains",
     metadata,
@@ -264,7 +234,25 @@ retrains = Table(
     Column("ended_at", UtcTime),
     sa.Index(None, "task", "created_at"),
     # One retrain of a task at a time, whoever asks.
-    sa.Index("uq_retrains_open", "task", unique=True, sqlite_where=_OPEN_RETRAIN, postgresql_where=_OPEN_RETRAIN),
+    sa.Index("uq_retrains_open", "task", unique=True, sqlite_where=_IS_OPEN, postgresql_where=_IS_OPEN),
+)
+
+rollbacks = Table(
+    "rollbacks",
+    metadata,
+    *(
+        Column(name, sa.Text, primary_key=name == "id", nullable=False)
+        for name in ("id", "task", "asked_by", "reason", "state", "environment", "source", "target", "why")
+    ),
+    Column("attempt", sa.Text, nullable=False),
+    Column("carrier", sa.Text, nullable=False),
+    Column("lease_until", UtcTime),
+    Column("created_at", UtcTime, nullable=False),
+    Column("started_at", UtcTime),
+    Column("ended_at", UtcTime),
+    sa.Index(None, "task", "created_at"),
+    # One rollback of a task at a time, whoever asks.
+    sa.Index("uq_rollbacks_open", "task", unique=True, sqlite_where=_IS_OPEN, postgresql_where=_IS_OPEN),
 )
 
 # How runs of DAGs ended. A run as a whole has no task.

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from model.bundle import Bundle, file_sha256, open_bundle
+from model.heldout_samples import chosen as shown_rows
+from model.heldout_samples import samples_file
 from model.training.baselines import WRITERS
 from model.training.lab import require_lab
 from model.training.measures import TrainingText
@@ -178,14 +180,34 @@ def _scores(
 def _publish(
     folder: Path, scores: Mapping[str, Any], ads: Mapping[str, Sequence[Written]], pairs: Sequence[Pair]
 ) -> None:
-    """Write scores.json before the report, each whole or not at all."""
+    """Write samples.json, then scores.json, which says that both are there, then the report; each whole or not."""
+    samples = samples_file(str(scores["bundle"]), _shown(ads[SUBJECT]))
+    _replace(folder / "samples.json", json.dumps(samples, indent=1, allow_nan=False) + "\n")
     _replace(folder / "scores.json", json.dumps(scores, indent=1, allow_nan=False) + "\n")
     by_pair = {name: {each.pair.id: each for each in written} for name, written in ads.items()}
     drawn = random.Random(ROWS_SEED).sample(list(pairs), min(SAMPLES, len(pairs)))
-    samples = [
+    compared = [
         Sample(pair, {name: rows[pair.id] for name, rows in by_pair.items() if pair.id in rows}) for pair in drawn
     ]
-    _replace(folder / "report.html", page(scores, samples))
+    _replace(folder / "report.html", page(scores, compared))
+
+
+def _shown(ads: Sequence[Written]) -> Iterator[dict[str, Any]]:
+    """The few that are looked at, in the form of samples.json."""
+    by_row = {ad.pair.id: ad for ad in ads}
+    for row in shown_rows(by_row):
+        ad = by_row[row]
+        yield {
+            "row": row,
+            "product": ad.pair.product.title,
+            "channel": ad.pair.spec.name,
+            "headlines": list(ad.words.headlines),
+            "bodies": list(ad.words.bodies),
+            "call_to_action": ad.words.call_to_action,
+            "hashtags": list(ad.words.hashtags),
+            "validity": ad.validity,
+            "findings": [finding.kind for finding in ad.findings],
+        }
 
 
 def _replace(path: Path, text: str) -> None:

@@ -68,7 +68,7 @@ def test_the_page_shows_every_simulated_kind_with_its_rows():
     assert shown == [(rate.name, str(rate.rows)) for rate in simulate(1)]
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_simulated_rates_are_near_those_of_the_page():
     shown = {
         (name, int(rows)): float(share)

@@ -45,7 +45,7 @@ def test_facts_that_use_the_same_words_stay_as_they_are(text):
 
 def test_a_long_description_does_not_take_long():
     started = time.process_time()
-    without_orders("ignore " * 2500)
+    without_orders("ignore " * 2857)
     without_orders("ignore the rules. " * 1000)
 
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 0.5

@@ -166,6 +166,7 @@ def test_the_present_champion_is_not_promoted_again(folder, capsys):
     assert lines(folder)[-1] == ("refused", "undone", 1, 1)
 
 
+@pytest.mark.proof
 def test_of_two_promotions_at_once_one_wins_and_both_are_in_the_ledger(folder):
     """Two real processes, each held in the gate until the other has looked at the champion too."""
     promoted(folder, 1)

@@ -8,9 +8,11 @@ import pytest
 
 from model import trace_command
 from model.registry import Version
-from model.store import creatives, feedback
+from model.store import creatives, feedback, pair_sets
 from model.store.creatives import NewCreative
 from model.store.feedback import FeedbackRow
+from model.store.objects import ObjectStore
+from model.store.pair_sets import PairSetRow
 from model.store.tables import Database
 from model.trace_command import TraceError, told, trace
 
@@ -32,6 +34,13 @@ def new_creative(creative_id):
     )
 
 
+def new_set(set_id, dataset):
+    return PairSetRow(
+        set_id, "f" * 64, "shop", "used" if dataset else "waiting", "", dataset, accepted=12, refused=0, held_out=1,
+        learnt=11, faults=(), created_at=datetime.now(UTC), used_at=None,
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def database(tmp_path_factory):
     url = f"sqlite:///{tmp_path_factory.mktemp('trace')}/adloom.db"
@@ -46,6 +55,8 @@ def database(tmp_path_factory):
     with database.begin() as connection:
         creatives.insert(connection, [new_creative(creative_id) for creative_id in CREATIVES])
         feedback.insert(connection, row)
+        for made in (new_set("ps_old", "e" * 64), new_set("ps_new", DATASET), new_set("ps_unused", "")):
+            pair_sets.insert(connection, made)
     yield url, database
     database.dispose()
 
@@ -85,6 +96,7 @@ def test_a_version_without_creatives_has_an_empty_end(database):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
+        ("ps_0", "no set of training pairs"),
         ("cr_" + "0" * 20, "no creative"),
         ("fb_0", "no feedback"),
         ("v9", "no version 9"),
@@ -101,10 +113,10 @@ def test_the_text_says_every_link_and_a_dash_where_nothing_is_known(database):
     lines = told(chain(database, "v1")).splitlines()
 
     assert [line.split()[0] for line in lines] == [
-        "commit", "image", "dataset", "run", "model", "bundle", "request", "creative", "feedback",
+        "commit", "image", "dataset", "pairs", "run", "model", "bundle", "request", "creative", "feedback",
     ]  # fmt: skip
     assert lines[1].split()[1] == "-"
-    assert "adloom-writer version 1" in lines[4]
+    assert "adloom-writer version 1" in lines[5]
 
 
 def test_the_command_works_without_a_registry_and_says_what_is_missing(database, tmp_path, capsys):
@@ -118,3 +130,46 @@ def test_the_command_works_without_a_registry_and_says_what_is_missing(database,
 
 def test_versions_of_the_registry_are_what_the_trace_expects():
     assert {field.name for field in dataclasses.fields(Version)} >= {"number", "aliases", "run_id", "tags"}
+
+
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory):
+    """With the manifest of the second version's dataset, which is made of an earlier set too."""
+    store = ObjectStore(str(tmp_path_factory.mktemp("objects")))
+    store.put(f"datasets/{DATASET}/manifest.json", json.dumps({"sets": ["ps_new", "ps_old"]}).encode())
+    return store
+
+
+@pytest.mark.parametrize("name", [CREATIVES[0], "v2", DATASET, "fb_1", BUNDLE[:12]])
+def test_a_dataset_leads_up_to_the_sets_of_pairs_that_it_is_made_of(database, objects, name):
+    with database[1].connect() as connection:
+        found = trace(connection, VERSIONS, name, objects)
+    without = chain(database, name)
+
+    assert [each["id"] for each in found["sets"]] == ["ps_new", "ps_old"]
+    assert [each["id"] for each in without["sets"]] == ["ps_new"]
+    assert "ps_new 12 from shop (used); ps_old 12 from shop (used)" in told(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "runs", "dataset"),
+    [("ps_old", ["run-1", "run-2"], "e" * 64), ("ps_new", ["run-2"], DATASET), ("ps_unused", [], "")],
+)
+def test_a_set_of_pairs_leads_down_to_every_version_that_learnt_from_it(database, objects, name, runs, dataset):
+    with database[1].connect() as connection:
+        found = trace(connection, VERSIONS, name, objects)
+
+    assert (found["runs"], found["dataset"]) == (runs, dataset)
+    assert found["creatives"]["count"] == (2 if "run-2" in runs else 0)
+    assert [each["id"] for each in found["sets"]] == [name]
+    assert name in told(found)
+
+
+def test_the_pipelines_keep_the_manifest_where_the_trace_looks(tmp_path):
+    from model.trace_command import _sets_of
+    from pipelines import datasets
+
+    store = ObjectStore(str(tmp_path))
+    made, _ = datasets.put(store, ["{}"], {"sets": ["ps_1"]})
+
+    assert _sets_of(store, made.digest) == ["ps_1"]

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from model.store.objects import KEY_CHARS_MAX, ObjectMissingError, ObjectStore, ObjectStoreDownError
+from model.store.objects import CHUNK_BYTES, KEY_CHARS_MAX, ObjectMissingError, ObjectStore, ObjectStoreDownError
 from model.store.tables import StoreError
 from tests.real_parts import s3_server
 
@@ -49,7 +49,7 @@ def test_what_was_put_comes_back(objects, key):
 
 
 @pytest.mark.parametrize("key", BAD_KEYS)
-@pytest.mark.parametrize("act", ["put", "get", "open_lines"])
+@pytest.mark.parametrize("act", ["put", "get", "open_lines", "open_chunks", "remove"])
 def test_a_key_that_could_lead_elsewhere_is_refused(tmp_path, key, act):
     objects = ObjectStore(str(tmp_path / "objects"))
     arguments = (key, b"") if act == "put" else (key,)
@@ -90,6 +90,8 @@ def test_an_object_that_is_not_there_is_missing_and_not_a_failure(objects, key):
         objects.get(key)
     with pytest.raises(ObjectMissingError):
         list(objects.open_lines(key))
+    with pytest.raises(ObjectMissingError):
+        objects.open_chunks(key)
 
 
 def test_keys_are_listed_in_order_below_whole_parts(objects):
@@ -117,6 +119,28 @@ def test_lines_come_one_by_one_without_their_ends(objects):
     objects.put("lines", "eins\r\nzwei ä\u2028b\n\nvier".encode())
 
     assert list(objects.open_lines("lines")) == [b"eins", "zwei ä\u2028b".encode(), b"", b"vier"]
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1])
+def test_an_object_comes_in_parts_that_add_up_to_its_size(objects, size_bytes):
+    content = (b"0123456789" * (size_bytes // 10 + 1))[:size_bytes]
+    objects.put("a/b", content)
+    told_bytes, chunks = objects.open_chunks("a/b")
+    parts = list(chunks)
+
+    assert (told_bytes, b"".join(parts)) == (size_bytes, content)
+    assert max(map(len, parts), default=0) <= CHUNK_BYTES
+
+
+def test_what_was_removed_is_gone_and_removing_it_again_is_no_failure(objects):
+    for key in ("a/b", "a/c"):
+        objects.put(key, b"1")
+    for key in ("a/b", "a/b", "none", "a/c/d"):
+        objects.remove(key)
+
+    assert objects.list("") == ["a/c"]
+    with pytest.raises(ObjectMissingError):
+        objects.open_chunks("a/b")
 
 
 def test_a_store_that_answers_may_be_pinged_and_holds_nothing_of_it(objects):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from model.store import pipeline_runs
+import sqlalchemy as sa
+
+from model.store import pipeline_runs, tables
 from model.store.pipeline_runs import Ended
 from tests.model.store.rows import NOON
 
@@ -63,3 +65,22 @@ def test_what_is_said_in_a_transaction_that_is_rolled_back_was_not_said(database
         connection.rollback()
 
     assert ended(database) == []
+
+
+def test_a_success_lets_go_of_successes_of_a_quarter_before_and_of_no_failure(database):
+    early = NOON - pipeline_runs.SUCCESSES_KEPT
+    record(database, "rollback_writer", "old", "", "succeeded", at=early - HOUR)
+    record(database, "rollback_writer", "old", "carry_rollback", "failed", at=early - HOUR)
+    record(database, "rollback_writer", "edge", "", "succeeded", at=early)
+    record(database, "train_writer", "old", "", "succeeded", at=early - HOUR)
+    record(database, "rollback_writer", "new", "", "succeeded")
+
+    with database.connect() as connection:
+        kept = {tuple(row) for row in connection.execute(sa.select(tables.pipeline_runs.c["dag", "run", "state"]))}
+
+    assert kept == {
+        ("rollback_writer", "old", "failed"),
+        ("rollback_writer", "edge", "succeeded"),
+        ("rollback_writer", "new", "succeeded"),
+        ("train_writer", "old", "succeeded"),
+    }

@@ -73,8 +73,8 @@ def test_a_new_database_has_no_revision_and_then_the_newest(empty_url):
     after = database.schema()
     database.dispose()
 
-    assert before == ("", "0003")
-    assert after == ("0003", "0003")
+    assert before == ("", "0006")
+    assert after == ("0006", "0006")
 
 
 def test_an_upgrade_of_what_is_up_to_date_changes_nothing_and_says_nothing(database, caplog, capfd):
@@ -111,7 +111,7 @@ def test_replicas_that_start_at_once_upgrade_once(empty_url):
     database.dispose()
 
     assert failures == []
-    assert schema == ("0003", "0003")
+    assert schema == ("0006", "0006")
 
 
 def test_a_database_of_a_newer_version_is_refused_and_left_alone(empty_url):
@@ -125,7 +125,7 @@ def test_a_database_of_a_newer_version_is_refused_and_left_alone(empty_url):
     schema = database.schema()
     database.dispose()
 
-    assert schema == ("9999", "0003")
+    assert schema == ("9999", "0006")
 
 
 def test_times_come_back_in_utc_to_the_microsecond(database):

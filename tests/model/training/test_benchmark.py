@@ -92,6 +92,7 @@ def ask_to_open(worker, opener):
     return worker.ask("open", opener=f"{__name__}:{opener}", setup=setup)
 
 
+@pytest.mark.proof
 def test_our_engine_is_measured_beside_one_that_dies_and_one_that_is_not_installed(
     tiny_folder, tmp_path, monkeypatch, capsys
 ):
@@ -125,7 +126,7 @@ def test_our_engine_is_measured_beside_one_that_dies_and_one_that_is_not_install
     assert "skipped: dying" in printed
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_optimum_and_transformers_write_what_the_weights_say(tiny_folder, tmp_path):
     report = run(tiny_folder, tmp_path, "--engines", "adloom,transformers,optimum-int8", "--in-flight", "2")
 
@@ -138,6 +139,7 @@ def test_optimum_and_transformers_write_what_the_weights_say(tiny_folder, tmp_pa
 
 
 @pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="matplotlib is not installed")
+@pytest.mark.proof
 def test_both_plots_are_drawn_and_name_every_engine(tiny_folder, tmp_path, monkeypatch):
     monkeypatch.setitem(ENGINES, "counting", pretend("Counting engine", "open_counting"))
 

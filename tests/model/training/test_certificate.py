@@ -97,6 +97,7 @@ def broken(tiny_folder, weights, pairs, tmp_path_factory):
     return bundle, certify(bundle, weights, pairs, threads=1)
 
 
+@pytest.mark.proof
 def test_every_runtime_is_measured_with_and_without_cache(good):
     bundle, report = good
     names = [(row["runtime"], row["kv_cache"]) for row in report["rows"]]
@@ -128,6 +129,7 @@ def test_quantization_shows_in_the_figures_and_less_at_eight_bits_than_at_four(g
     assert report["rows"][2]["bytes"] > eight["bytes"] > four["bytes"]
 
 
+@pytest.mark.proof
 def test_a_broken_quantization_fails_by_name(broken):
     _, report = broken
 

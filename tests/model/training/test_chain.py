@@ -27,7 +27,7 @@ from tests.registrations import fresh_registry, ledger_of
 from tests.tiny import save_tiny_model
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.proof,
     pytest.mark.filterwarnings("ignore"),  # MLflow's own dependencies warn of their deprecations
     pytest.mark.skipif(
         not all(map(find_spec, ("mlflow", "optimum", "peft", *MEASURING))),
@@ -157,6 +157,7 @@ def assert_each_stage_used_what_the_one_before_it_made(made, registry):
     assert version.tags["certificate_sha256"] == file_sha256(made.certificate)
     assert tracked.data.tags[KEY_TAG] == read(made.run / "mlflow.json")["key"]
     assert registry.report(version, "scores.json") == scores
+    assert registry.report(version, "samples.json") == read(made.scores.with_name("samples.json"))
 
 
 def verdict_on(made, champion, capsys):

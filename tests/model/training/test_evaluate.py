@@ -12,6 +12,7 @@ from model.bundle import open_bundle
 from model.creative import Copy, Finding
 from model.decoder import EngineError
 from model.gate import judge
+from model.heldout_samples import chosen, read_samples
 from model.prompt import few_shot_prompt, tuned_prompt
 from model.training import evaluate, reading, scoring
 from model.training.measures import TrainingText
@@ -121,6 +122,25 @@ def test_the_command_writes_form_one_as_the_gate_reads_it(scores):
     assert judge(scores, None, certificate).reasons == (
         f"The candidate was scored on {ROWS} rows, and 50 are the least that is compared.",
     )
+
+
+@pytest.mark.slow
+def test_a_dozen_of_the_ads_that_were_scored_are_kept_to_be_looked_at(tiny_bundle, root, scores):
+    folder = report_folder(tiny_bundle, root)
+    table = json.loads((folder / "samples.json").read_text())
+    kept = [json.loads(line) for line in (folder / "creatives-bundle.jsonl").read_text().splitlines()]
+    ads = {line["pair"]: line["creative"] for line in kept}
+    validities = {row["id"]: row["validity"] for row in scores["per_row"]}
+    samples = read_samples(table)
+
+    assert (table["form"], table["bundle"]) == (1, scores["bundle"])
+    assert [sample["row"] for sample in samples] == chosen(validities)
+    for sample in samples:
+        ad = ads[sample["row"]]
+        assert (sample["channel"], sample["headlines"], sample["bodies"]) == (
+            ad["channel"], ad["headlines"], ad["descriptions"],
+        )  # fmt: skip
+        assert sample["validity"] == validities[sample["row"]]
 
 
 @pytest.mark.slow

@@ -179,6 +179,7 @@ def test_an_epoch_that_validates_no_better_leaves_the_adapter_alone(best, replac
     assert (adapter_bytes(folder) != adapter_bytes(unbroken)) == replaced
 
 
+@pytest.mark.proof
 def test_the_same_seed_gives_the_same_adapter_by_way_of_the_command(unbroken, ground, tmp_path, capsys):
     assert train_command.main([str(ground / "run.yaml"), "--out", str(tmp_path)]) == 0
 
@@ -200,6 +201,7 @@ def killed_after(lines, ground, folder):
     assert len(metrics(folder)) == lines
 
 
+@pytest.mark.proof
 def test_a_run_killed_between_two_checkpoints_ends_like_an_unbroken_one(unbroken, config, ground, tmp_path):
     killed_after(3, ground, tmp_path)
     with (tmp_path / "metrics.jsonl").open("a") as file:
@@ -214,7 +216,7 @@ def test_a_run_killed_between_two_checkpoints_ends_like_an_unbroken_one(unbroken
 
 # 1: before any checkpoint. 5: an epoch's last step, not yet validated. 6: validated, adapter not yet written.
 # 12: the last line of all.
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("lines", [1, 5, 6, 12])
 def test_wherever_a_run_is_killed_it_ends_like_an_unbroken_one(lines, unbroken, config, ground, tmp_path):
     killed_after(lines, ground, tmp_path)
@@ -224,6 +226,7 @@ def test_wherever_a_run_is_killed_it_ends_like_an_unbroken_one(lines, unbroken, 
     assert (tmp_path / "metrics.jsonl").read_bytes() == (unbroken / "metrics.jsonl").read_bytes()
 
 
+@pytest.mark.proof
 def test_an_epoch_that_ends_on_a_checkpoint_is_validated_after_a_kill_too(config, ground, tmp_path):
     # With a checkpoint every 5 steps, one falls on the epoch's last step.
     table = yaml.safe_load((ground / "run.yaml").read_text()) | {"checkpoint_steps": 5, "epochs": 1}
@@ -396,6 +399,7 @@ def test_full_fine_tuning_learns_and_changes_every_weight(fully_tuned, ground):
     assert {str(value.dtype) for value in after.values()} == {"torch.float16"}
 
 
+@pytest.mark.proof
 def test_a_fully_tuned_run_resumes_to_the_same_model(fully_tuned, config, ground, tmp_path):
     table = yaml.safe_load((ground / "run.yaml").read_text())
     table = {key: value for key, value in table.items() if key not in ("rank", "alpha", "dropout")}
@@ -417,6 +421,7 @@ def test_a_fully_tuned_model_becomes_a_bundle_with_its_own_prompt(fully_tuned, t
     assert open_bundle(tmp_path / "bundle").manifest.prompt_digest == few_shot_prompt().digest()
 
 
+@pytest.mark.proof
 # Validated after steps 2, 4, 6, 8 and 10. At a rate of 1e-9 nothing gets better after the first time.
 @pytest.mark.parametrize(("patience", "steps"), [(0, 10), (1, 4), (3, 8), (4, 10)])
 def test_a_run_that_stops_getting_better_stops_early(patience, steps, config, tmp_path):

@@ -122,6 +122,7 @@ def test_the_reference_is_taken_once_and_kept(unbroken, config, tmp_path):
     assert said == ["going on after step 10 of 10"]
 
 
+@pytest.mark.proof
 def test_a_run_killed_between_two_checkpoints_ends_like_an_unbroken_one(unbroken, config, ground, tmp_path):
     command = [sys.executable, "-c", KILLED, ground / "run.yaml", tmp_path, "3"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)

@@ -40,7 +40,7 @@ def launched(config, folder):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_two_processes_do_what_one_does_and_go_on_where_they_stopped(tmp_path):
     from safetensors.torch import load_file
 

@@ -137,7 +137,7 @@ def test_only_lora_is_searched(found, tmp_path):
         search(full, BUDGET, 3, tmp_path, silent)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_search_killed_in_a_trial_goes_on_to_the_same_table(found, tmp_path, monkeypatch):
     folder, report = found
     uri = f"sqlite:///{tmp_path}/mlflow.db"

@@ -280,7 +280,7 @@ def killed(server):
     server.wait(timeout=30)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_server_killed_in_the_middle_gets_what_it_missed_when_it_is_back(
     database, config, folder, monkeypatch, tmp_path
 ):
