@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hmac
 import json
+import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -42,6 +43,7 @@ BODY_BYTES_MAX = 1024 * 1024
 WEBHOOK_VERSION = "4"
 TOKEN_CHARS_MIN = 16
 """A shorter one can be guessed."""
+PORT_MAX = 65_535
 
 Decide = Callable[[], tuple[Decision, str | None]]
 
@@ -118,7 +120,11 @@ def create_hook(decide: Decide, read_token: Callable[[], str]) -> Starlette:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until SIGTERM or Ctrl-C. Raises ValueError for a token that is none, OSError where it cannot be read."""
+    """
+    Serve until SIGTERM or Ctrl-C.
+
+    Raises ValueError for a token that is none, OSError where it cannot be read, RuntimeError for a port that is taken.
+    """
     arguments = _parser().parse_args(sys.argv[1:] if argv is None else argv)
     file: Path = arguments.token_file
     _read_token(file)
@@ -126,20 +132,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         database = PipelineSettings().open_database()
         stack.callback(database.dispose)
         app = create_hook(decider(database, RetrainRules()), lambda: _read_token(file))
-        say(f"Adloom's alert hook listens on http://{arguments.host}:{arguments.port}/v1/alerts")
-        uvicorn.run(
-            app, host=arguments.host, port=arguments.port, log_level="warning", access_log=False, server_header=False
-        )
+        listener = stack.enter_context(_listen(arguments.host, arguments.port))
+        say(f"Adloom's alert hook listens on http://{arguments.host}:{listener.getsockname()[1]}/v1/alerts")
+        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
+        uvicorn.Server(config).run(sockets=[listener])
     return 0
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Raises RuntimeError where the port cannot be had."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise RuntimeError(f"cannot listen on port {port} of {host}: {error.strerror}; --port gives another") from None
 
 
 def _parser() -> argparse.ArgumentParser:
     made = parser("alert-hook", __doc__)
     add = made.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine only)")
-    add("--port", type=int, default=9110, help="port to listen on (default: %(default)s)")
+    add("--port", type=_port, default=9110, help="port to listen on (default: %(default)s)")
     add("--token-file", type=Path, required=True, metavar="FILE", help="holds the token that callers have to send")
     return made
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > PORT_MAX:
+        raise argparse.ArgumentTypeError(f"a port is a number from 0 to {PORT_MAX}")
+    return int(text)
 
 
 def _read_token(file: Path) -> str:

@@ -6,8 +6,6 @@ Ad-only. Knows no dataset file and changes no row; the pairs have the form of mo
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +13,7 @@ from model.channel import channel
 from model.creative import Copy, creative_from_dict
 from model.feedback_rules import LEARN_VALIDITY_MIN, holds_orders
 from model.heldout import HeldOut, Telling
+from model.pair import Pair, pair_line, title_family
 from model.product import product_from_dict
 from model.store.creatives import KeptCreative
 from model.store.feedback import FeedbackRow
@@ -50,26 +49,11 @@ def lesson(row: FeedbackRow, kept: KeptCreative | None, held: HeldOut) -> Lesson
         kinds = ", ".join(sorted({finding.kind for finding in judged.findings}))
         return Lesson(row, "", f"validity {judged.validity:.2f}, below {LEARN_VALIDITY_MIN}: {kinds}")
     # One product is never on both sides of a split, and neither are two rows with the same words.
-    family = f"feedback {hashlib.sha256(product.title.lower().encode()).hexdigest()[:12]}"
+    family = title_family(product.title)
     if repeated := held.repeated_by(Telling(row.id, family, product.title, product.description, words.joined())):
         return Lesson(row, "", f"repeats {repeated}, which models are measured on")
-    fields = {name: value for name, value in product.as_dict().items() if name != "sku" and value}
-    pair = {
-        "id": row.id,
-        "family": family,
-        "channel": creative.channel,
-        "voice": creative.passport.voice,
-        "angle": "feedback",
-        "trap": "",
-        "product": fields,
-        "copy": {
-            "headlines": list(words.headlines),
-            "bodies": list(words.bodies),
-            "call_to_action": words.call_to_action,
-            "hashtags": list(words.hashtags),
-        },
-    }
-    return Lesson(row, json.dumps(pair, ensure_ascii=False, separators=(",", ":")), "")
+    pair = Pair(row.id, family, creative.passport.voice, "feedback", "", product, channel(creative.channel), words)
+    return Lesson(row, pair_line(pair), "")
 
 
 def _edited(table: dict[str, Any]) -> Copy:

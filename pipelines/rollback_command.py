@@ -17,6 +17,7 @@ from pathlib import Path
 from model import rollback_command as alias_command
 from model.promote_command import EXIT_REFUSED, present_user, reason
 from model.promotion import Asked, RefusedError
+from model.publication import publish_after
 from pipelines.deploy_command import repository_url, settle, version
 from pipelines.deployment import ENVIRONMENTS
 from pipelines.environment_rollback import Places, Progress, UnfinishedError, roll_back
@@ -53,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (RefusedError, UnfinishedError) as error:
         word = "refused" if isinstance(error, RefusedError) else "not finished"
         sys.stderr.write(f"adloom: {word}: {error}\n")
+        publish_after(arguments.registry)
         return EXIT_REFUSED
+    publish_after(arguments.registry)
     say(f"{arguments.env} is back at model {line.target}, after model {line.source}")
     tell(all_sides(places.repository, arguments.env, arguments.registry, service, token), [])
     return 0

@@ -7,6 +7,7 @@ The stores are the service's own: the same variables name them in both rooms.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -50,6 +51,9 @@ class PipelineSettings(BaseSettings):
 
     gitops_url: str = ""
     """The Git repository that a release is committed to: anything that `git clone` takes."""
+
+    environment: Literal["", "dev", "staging", "prod"] = ""
+    """Which environment of that repository is this one's to roll back; empty: there is the registry alone."""
 
     step_seconds_max: float = Field(default=6 * 3600, gt=0)
     """A command of ours that a step starts is ended after this long."""

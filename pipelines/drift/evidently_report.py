@@ -69,6 +69,11 @@ def report(reference: Reference, window: Measured, judgement: Judgement) -> Evid
     )
 
 
+def _as_text(label: str) -> str:
+    """A category is a merchant's own words; Evidently puts them into a script as they are, tags and all."""
+    return label.replace("<", "‹").replace(">", "›")
+
+
 def _frame(measured: Measured, shown: Sequence[ColumnVerdict], seed: int) -> Any:
     """One frame for both sides: the shorter one ends in rows that say nothing, which Evidently leaves out."""
     import pandas as pd  # noqa: PLC0415 -- as Evidently
@@ -85,5 +90,6 @@ def _frame(measured: Measured, shown: Sequence[ColumnVerdict], seed: int) -> Any
                 columns[column.name] = pd.Series(taken.numbers[column.name])
             elif column.name in names and column.name in taken.words:
                 words = taken.words[column.name]
-                columns[column.name] = pd.Series([words.labels[code] for code in words.codes], dtype=object)
+                labels = [_as_text(label) for label in words.labels]
+                columns[column.name] = pd.Series([labels[code] for code in words.codes], dtype=object)
     return pd.DataFrame(columns)

@@ -27,6 +27,8 @@ from pipelines.drift.rules import DriftRules
 FORM = 1
 REFERENCES = "drift/references"
 CURRENT = "drift/reference.json"
+MAIN_SHARE_MIN = 0.95
+"""Of the ads of a stretch: the rest is what an old pod wrote during a release."""
 _FACTS = b"adloom"
 """Key of our part in the Parquet file's metadata."""
 
@@ -40,7 +42,11 @@ class Reference:
     """Everything that a window is judged by."""
 
     source: Mapping[str, str]
-    """A snapshot's digest, or since and until."""
+    """
+    A snapshot's digest; or since, until and the `bundle` that wrote it, empty for several.
+
+    One that was made in the place of another names it as `before`, with the `best_validity` of all in the line.
+    """
     rules: DriftRules
     yardstick: Yardstick
     calibration: Calibration
@@ -72,7 +78,14 @@ def from_log(stretch: Stretch, rules: DriftRules) -> Reference:
     for record in second.records():
         measurer.add(record)
     source = {"since": stretch.start.isoformat(), "until": stretch.end.isoformat()}
+    source["bundle"] = main_bundle(measurer.bundles)
     return _made(source, yardstick, measurer, rules)
+
+
+def main_bundle(creatives: Mapping[str, int]) -> str:
+    """The bundle that wrote nearly all; empty where none did, as during a canary."""
+    bundle = max(creatives, key=lambda each: creatives[each], default="")
+    return bundle if bundle and creatives[bundle] >= MAIN_SHARE_MIN * sum(creatives.values()) else ""
 
 
 def from_products(digest: str, products: Iterable[ProductSeen], rules: DriftRules) -> Reference:

@@ -23,6 +23,8 @@ from pipelines.drift.judgement import Judgement
 from pipelines.drift.reference import Reference
 
 REPORTS = "drift/reports"
+PAGE_BYTES_MAX = 16 * 1024 * 1024
+"""Evidently's page has some 4 MiB, whatever the window: one that is much larger is no page that anybody opens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +74,15 @@ def keep_report(
         why=judgement.why,
         share=judgement.share,
         hurts=judgement.hurts,
-        columns=_facts(judgement, measurer, skipped),
+        columns=_facts(judgement, measurer, skipped) | {"validity_margin": reference.rules.validity_margin},
         report_key=f"{REPORTS}/{report_id(task, window, digest)}.json",
         created_at=datetime.now(UTC),
     )
     page = report(reference, measured, judgement)
-    if page is not None:
-        objects.put(row.report_key.removesuffix("json") + "html", page.html.encode())
+    html = b"" if page is None else page.html.encode()
+    row.columns["page_bytes"] = len(html) if len(html) <= PAGE_BYTES_MAX else 0
+    if row.page_key:
+        objects.put(row.page_key, html)
     objects.put(row.report_key, json.dumps(_document(row, reference, measurer, page), indent=1).encode())
     with database.begin() as connection:
         drift_reports.insert(connection, row)

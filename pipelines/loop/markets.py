@@ -17,10 +17,15 @@ import model
 
 DATA = Path(str(model.__file__)).parent / "data"
 SLOGANS = {
-    "first": ("Good as it gets", "It is good. It is very good.", "See"),
-    "bad": ("Simply the one", "You will like it. You will see.", "See"),
+    "first": ("There you go", "It is good. It is very good.", "See"),
+    "bad": ("You and me", "You will like it. You will see.", "See"),
 }
-"""Headline, body and call to action of the pairs that a first and a bad model learn from: grounded, and empty."""
+"""
+Headline, body and call to action of the pairs that a first and a bad model learn from: grounded, and empty.
+
+A headline that claims nothing is one that the writer leaves as it is, so that the ads of such a model are poorer by
+far more than by what a model of two layers happens to learn otherwise.
+"""
 PLACES = ("Lisbon", "Porto", "Faro", "Braga", "Evora", "Coimbra")
 PARTS = ("gasket", "bushing", "flange", "coupling", "spacer", "bracket", "grommet", "washer")
 METALS = ("steel", "brass", "nickel", "bronze")

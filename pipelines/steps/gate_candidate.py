@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from model.ledger import Ledger
 from model.promotion import Asked, RefusedError, open_both, promote
+from model.publication import publish_after
 from model.registry import CHAMPION, Registry, Version
 from model.store import feedback, retrains
 from model.store.retrains import RetrainRow
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if (known := _judged_before(settings, arguments.retrain, arguments.version)) is not None:
         say(f"retrain {known.id} has ended: version {known.version} was {known.state}")
         give({"outcome": _TOLD[known.state], "version": arguments.version, "bundle": known.bundle_digest})
+        publish_after(settings.registry, settings.database_url)
         return EXIT_REFUSED if known.state == "refused" else 0
     asked = Asked("promote", WHO, f"retrain {arguments.retrain}" if arguments.retrain else "a candidate of a pipeline")
     registry, ledger = open_both(settings.registry, asked, arguments.version)
@@ -43,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     outcome, why = ("unchanged", "") if CHAMPION in version.aliases else _gated(registry, ledger, asked, version)
     _settle(settings, version, arguments.run, arguments.retrain, why)
     give({"outcome": outcome, "version": version.number, "bundle": version.bundle})
+    publish_after(settings.registry, settings.database_url)
     return EXIT_REFUSED if why else 0
 
 

@@ -1,7 +1,8 @@
 """
 Compare a window of the generation log, or a snapshot, with the drift reference; keep the report.
 
-The reference is made once, from ordinary traffic: `reference` makes it, and calibrates its limits.
+The reference is made of ordinary traffic: `reference` makes it, and calibrates its limits. It is renewed once another
+bundle has written a week of the log. Pages of reports go after 90 days.
 
 example:
   adloom drift reference --since 2026-01-01T00:00:00Z --until 2026-01-08T00:00:00Z
@@ -22,9 +23,10 @@ import sqlalchemy as sa
 
 from model.store import drift_reports
 from model.store.drift_reports import DriftReport, Mode
-from model.store.objects import ObjectStore
+from model.store.objects import ObjectStore, ObjectStoreDownError
 from model.store.tables import Database, snapshots
 from pipelines.drift import reference as references
+from pipelines.drift import renewal, retention
 from pipelines.drift.log import Stretch
 from pipelines.drift.monitoring import SnapshotLines, compare
 from pipelines.drift.reference import NoReferenceError
@@ -54,7 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--until", type=_time, metavar="TIME", help="end of the window, not part of it")
     add("--window-seconds", type=_seconds, default=WINDOW_SECONDS, help="of the last whole one (default: %(default)g)")
     add("--snapshot", metavar="DIGEST", help="to compare in mode batch (default: the newest)")
-    add("--reference", metavar="DIGEST", help="to compare with (default: the current one)")
+    add("--reference", metavar="DIGEST", help="to compare with (default: the current one, which may be renewed)")
+    add("--renew-hours", type=_hours, default=renewal.RENEW_HOURS, help="of a new bundle (default: %(default)g)")
     return made
 
 
@@ -101,14 +104,35 @@ def _monitor(arguments: argparse.Namespace) -> int:
         database, objects = settings.open_database(), settings.open_objects()
         stack.callback(database.dispose)
         known, outcome = _report(database, objects, arguments)
-    say(f"{known.verdict}: {known.why}")
+        say(f"{known.verdict}: {known.why}")
+        renewed = _renew(database, objects, arguments)
+        expired = _expire(database, objects)
     give(
         {
             "outcome": outcome, "report": known.id, "verdict": known.verdict, "hurts": known.hurts,
             "share": known.share, "rows": known.rows, "reference": known.reference, "key": known.report_key,
+            "renewed": renewed, "expired": expired,
         }
     )  # fmt: skip
     return 0
+
+
+def _renew(database: Database, objects: ObjectStore, arguments: argparse.Namespace) -> str:
+    """Digest of the new reference; empty where the old one stays, or another than the current one was asked for."""
+    if arguments.mode != "online" or arguments.reference:
+        return ""
+    found = renewal.renew(database, objects, TASK, arguments.renew_hours)
+    say(f"the reference is {'renewed' if found.digest else 'kept'}: {found.why}")
+    return found.digest
+
+
+def _expire(database: Database, objects: ObjectStore) -> int:
+    """Reports whose objects went. A store that lets nothing be removed spoils no verdict."""
+    try:
+        return retention.expire(database, objects, datetime.now(UTC))
+    except ObjectStoreDownError as error:
+        say(f"old reports stay: {error}")
+        return 0
 
 
 def _report(database: Database, objects: ObjectStore, arguments: argparse.Namespace) -> tuple[DriftReport, str]:
@@ -158,6 +182,13 @@ def _time(text: str) -> datetime:
     if found.tzinfo is None:
         raise argparse.ArgumentTypeError("a time needs its offset from UTC, such as 2026-01-15T12:00:00Z")
     return found.astimezone(UTC)
+
+
+def _hours(text: str) -> float:
+    hours = float(text)
+    if not 1 <= hours <= 24 * 31:
+        raise argparse.ArgumentTypeError("a reference is made of 1 to 744 hours")
+    return hours
 
 
 def _seconds(text: str) -> float:

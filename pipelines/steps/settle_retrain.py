@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from model.publication import publish_after
 from model.store import retrains
 from pipelines.settings import PipelineSettings
 from pipelines.step import give, parser, say
@@ -22,7 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_argument("--retrain", required=True)
     options.add_argument("--why", default="a step of its run failed", help="kept in its row (default: %(default)s)")
     arguments = options.parse_args(argv)
-    with PipelineSettings().open_database().begin() as connection:
+    settings = PipelineSettings()
+    with settings.open_database().begin() as connection:
         if retrains.find(connection, arguments.retrain) is None:
             raise ValueError(f"there is no retrain {arguments.retrain}")
         ended = retrains.finish(connection, arguments.retrain, "failed", at=datetime.now(UTC), why=arguments.why)
@@ -30,4 +32,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     assert row is not None
     say(f"retrain {row.id} is {row.state}" + ("" if ended else ", as it was"))
     give({"retrain": row.id, "state": row.state})
+    # The step that was killed may have changed the registry and told nobody.
+    publish_after(settings.registry, settings.database_url)
     return 0

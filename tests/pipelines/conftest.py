@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
 from pipelines.settings import PipelineSettings
+from tests.pipelines.drift_log import Plant
 from tests.real_parts import postgres_server, s3_server
 
 
@@ -64,6 +66,17 @@ def stores(request):
     database = settings.open_database()
     database.upgrade()
     return database, settings.open_objects()
+
+
+@pytest.fixture
+def plant(calibrated, tmp_path, monkeypatch):
+    """A copy of the module's own `calibrated`, a log with a reference, that a test may change."""
+    shutil.copytree(calibrated, tmp_path / "plant")
+    made = Plant(tmp_path / "plant")
+    for name, value in made.environment.items():
+        monkeypatch.setenv(name, value)
+    yield made
+    made.database.dispose()
 
 
 @pytest.fixture

@@ -101,6 +101,9 @@ def test_what_was_accepted_or_edited_goes_in_and_everything_else_says_why_not(st
         "feedback": 2,
         "feedback_new": 2,
         "excluded": 4,
+        "set_pairs": 0,
+        "sets_new": 0,
+        "sets_dismissed": 0,
     }
     assert [line["id"] for line in lines_of(objects, answer["dataset"])[8:]] == ["fb_accepted", "fb_edited"]
     assert {row.dataset_digest for row in (rows["accepted"], rows["edited"])} == {answer["dataset"]}

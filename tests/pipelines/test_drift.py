@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import pytest
 
@@ -33,21 +32,12 @@ def calibrated(tmp_path_factory):
     return plant.folder
 
 
-@pytest.fixture
-def plant(calibrated, tmp_path, monkeypatch):
-    shutil.copytree(calibrated, tmp_path / "plant")
-    made = Plant(tmp_path / "plant")
-    for name, value in made.environment.items():
-        monkeypatch.setenv(name, value)
-    yield made
-    made.database.dispose()
-
-
 def reports(plant):
     with plant.database.connect() as connection:
         return drift_reports.latest(connection, "ad_writer", "online", 100)
 
 
+@pytest.mark.proof
 def test_ordinary_traffic_is_steady_and_shifted_traffic_drifts_and_hurts(plant, capsys):
     plant.log(10, Traffic(seed=77))
     plant.log(11, SHIFTED)

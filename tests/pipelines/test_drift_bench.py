@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MEASURED = ROOT / "architecture/measured/drift.json"
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_it_measures_writes_and_draws(tmp_path, capsys):
     out, figure, page = tmp_path / "drift.json", tmp_path / "drift.svg", tmp_path / "drift.md"
     page.write_text("before\n<!-- measured: begin -->\nold\n<!-- measured: end -->\nafter\n", encoding="utf-8")

@@ -73,6 +73,7 @@ def test_a_record_is_placed_by_its_time_in_any_offset(tmp_path, offset):
     assert found == [1, 0, 0]
 
 
+@pytest.mark.proof
 def test_on_postgresql_and_s3_shifted_traffic_reaches_metric_and_decision(postgres, s3, tmp_path, monkeypatch, capsys):
     url, bucket = postgres.new_database(), f"s3://{s3.new_bucket()}/below"
     for name, value in {**s3.environment, "ADLOOM_DATABASE_URL": url, "ADLOOM_OBJECTS_URL": bucket}.items():

@@ -62,6 +62,7 @@ def opened():
         store.registry.write_engine.dispose()
 
 
+@pytest.mark.proof
 def test_publishing_reading_and_history_are_as_on_the_embedded_parts(settings, opened, postgres, tmp_path):
     database, objects = Database(settings.database_url), settings.open_objects()
     database.upgrade()

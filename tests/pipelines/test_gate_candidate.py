@@ -9,11 +9,11 @@ import pytest
 from app import cli
 from model.promotion import Asked, rollback
 from model.registry import CHAMPION
-from model.store import retrains
+from model.store import model_versions, retrains
 from model.store.retrains import NewRetrain
 from pipelines.settings import TASK, PipelineSettings
 from pipelines.step import EXIT_REFUSED
-from pipelines.steps import build_dataset, gate_candidate
+from pipelines.steps import build_dataset, gate_candidate, settle_retrain
 from tests.pipelines.taught import NOON, curated, found, keep, kept, verdict
 from tests.pipelines.versions import registered, registry_here
 from tests.real_parts import free_port
@@ -53,6 +53,14 @@ def retrain(database, retrain_id):
         return retrains.find(connection, retrain_id)
 
 
+def told(database):
+    """Versions with their aliases and verdicts, and the ledger's last line, as the service shows them."""
+    with database.connect() as connection:
+        rows = model_versions.listed(connection, TASK, 10)
+        (last,) = model_versions.history(connection, TASK, 1)
+    return [(row.number, row.aliases, row.gate and row.gate["passed"]) for row in rows], last.action
+
+
 def gate(step, version, asked):
     return step(gate_candidate.main, "--version", version, "--retrain", asked, "--run", RUN)
 
@@ -72,6 +80,23 @@ def test_a_promoted_version_is_told_to_its_retrain_and_to_the_feedback_that_it_l
     )  # fmt: skip
     assert found(database, "fb_later").state == "waiting"
     assert found(database, "fb_later").served_version == ""
+
+
+def test_what_the_gate_said_is_told_to_the_service_and_so_is_what_a_killed_gate_left(taught, step, monkeypatch):
+    registry, database, objects, _ = taught
+    first = registered(registry, objects, "first")
+    gate(step, first, running(database))
+    promoted = told(database)
+    second, asked = registered(registry, objects, "second", chrf=0.1), running(database, days=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(gate_candidate, "publish_after", lambda *_given: None)  # killed before it could tell
+        gate(step, second, asked)
+    between = told(database)
+    step(settle_retrain.main, "--retrain", asked)
+
+    assert promoted == ([(first, ["candidate", "champion"], True)], "promote")
+    assert between == promoted
+    assert told(database) == ([(second, ["candidate"], False), (first, ["champion"], True)], "refused")
 
 
 def test_asked_again_the_gate_changes_nothing_not_even_after_a_rollback(taught, step):

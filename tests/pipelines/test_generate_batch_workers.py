@@ -95,6 +95,7 @@ def killed_in_the_middle(process, objects, plan, shards):
     return process.wait(30)
 
 
+@pytest.mark.proof
 def test_two_workers_killed_leave_every_sku_exactly_once(settings, environment, tmp_path):
     database, objects = settings.open_database(), settings.open_objects()
     products = [bowl(f"Ceramic bowl {number}", f"SKU-{number}") for number in range(PRODUCTS)]

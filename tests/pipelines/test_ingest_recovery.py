@@ -45,7 +45,7 @@ def table(folder, *entries):
     (folder / "sources.yaml").write_text(yaml.safe_dump({"sources": list(entries)}), encoding="utf-8")
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("place", PLACES)
 def test_an_ingest_that_is_killed_and_run_again_leaves_what_one_run_leaves(here, tmp_path_factory, place, capsys):
     command = [sys.executable, "-m", "tests.pipelines.ingest_process", place]

@@ -119,6 +119,7 @@ def cluster(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("mlflow") is None, reason="needs the lab extra: pip install '.[lab]'")
+@pytest.mark.proof
 def test_the_cluster_follows_a_rollback_while_the_command_waits_for_it(cluster):
     follower, workshop, place = cluster
     arguments = ["rollback", *place.arguments()]

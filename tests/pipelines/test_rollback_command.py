@@ -86,6 +86,7 @@ def assert_all_say_two(place):
     assert titles(place.bare).count(BACK) == 1
 
 
+@pytest.mark.proof
 def test_git_wanted_model_registry_and_service_go_back_together(synced, capsys):
     assert back(synced) == 0
     told = capsys.readouterr()
@@ -203,6 +204,7 @@ def test_killed_after_a_part_it_is_not_done_twice(synced, monkeypatch, after):
     assert_all_say_two(synced)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("moment", ["push", "wait"])
 def test_a_process_that_is_killed_is_gone_on_with(place, moment):
     """SIGKILL in the middle of the push, and while the service still serves the old model."""
