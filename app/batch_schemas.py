@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.schemas import CANDIDATES_MAX, SEED_MAX, ChannelName, Voice
@@ -22,6 +23,16 @@ BatchState = Literal["queued", "running", "done", "cancelled", "failed"]
 ProductRow = Annotated[
     dict[str, Any],
     Field(description="As `product` of `POST /v1/creatives`; one that is no product becomes a failed item."),
+]
+AfterQuery = Annotated[
+    int,
+    Query(
+        ge=-1,
+        le=BATCH_PRODUCTS_MAX,
+        description="A `place`: products up to it are left out. To follow a batch, send the last one that has no "
+        "unfinished product before it.",
+        examples=[-1],
+    ),
 ]
 SnapshotDigest = Annotated[str, Field(pattern=SNAPSHOT_DIGEST_PATTERN, description="As `POST /v1/catalogue` gave it.")]
 

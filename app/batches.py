@@ -23,6 +23,7 @@ from sqlalchemy import Connection
 
 from app.batch_schemas import (
     BATCH_ID_PATTERN,
+    AfterQuery,
     BatchesOut,
     BatchMadeOut,
     BatchOut,
@@ -217,15 +218,15 @@ async def get_batch(batch_id: BatchId, caller: Reader, parts: PartsOfApp) -> Bat
         **_FIND_PROBLEMS,
     },
 )
-async def get_batch_results(batch_id: BatchId, caller: Reader, parts: PartsOfApp) -> Response:
+async def get_batch_results(batch_id: BatchId, caller: Reader, parts: PartsOfApp, after: AfterQuery = -1) -> Response:
     """
-    While the batch runs, the products that are finished so far.
+    While the batch runs, the products that are finished so far; with `after`, those behind a place alone.
 
     Each line has `place` (of the product, from 0), `sku`, `state` (done, failed or cancelled), `creatives` and `error`.
     """
     row = await _found(parts, caller, batch_id)
     headers = {"Content-Disposition": f'attachment; filename="{batch_id}.jsonl"', "Cache-Control": "no-store"}
-    return StreamingResponse(_result_lines(parts, row), headers=headers, media_type=JSON_LINES)
+    return StreamingResponse(_result_lines(parts, row, after), headers=headers, media_type=JSON_LINES)
 
 
 @router.delete(
@@ -347,11 +348,10 @@ def _not_found() -> Problem:
     return Problem(ProblemKind.BATCH_NOT_FOUND, "Check the id: POST /v1/batches gave it, GET /v1/batches lists them.")
 
 
-def _result_lines(parts: Parts, row: BatchRow) -> Iterator[str]:
+def _result_lines(parts: Parts, row: BatchRow, place: int) -> Iterator[str]:
     """Page by page, each in a short transaction of its own. Starlette runs this in a thread."""
     creatives_an_item = len(row.settings["channels"]) * row.settings["return_candidates"]
     page = max(1, min(PAGE_ITEMS_MAX, PAGE_CREATIVES_MAX // creatives_an_item))
-    place = -1
     while True:
         with parts.database.connect() as connection:
             items = batches.results(connection, row.id, place, page)

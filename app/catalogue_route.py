@@ -11,7 +11,6 @@ import hashlib
 import json
 import tempfile
 from datetime import UTC, datetime
-from email.message import Message
 from pathlib import Path
 from typing import Annotated
 
@@ -23,9 +22,11 @@ from sqlalchemy import Connection
 from app.batch_schemas import SNAPSHOT_DIGEST_PATTERN, CatalogueOut, RejectedRowOut, SnapshotOut
 from app.idempotency import TAKES_KEY, json_answer, keep_answer, once
 from app.identity import CATALOGUE_WRITE, Caller, identify
+from app.listing import looked
 from app.openapi import ACCESS_PROBLEMS, ONCE_PROBLEMS, problems
 from app.parts import Parts, PartsOfApp
 from app.problem import Problem, ProblemKind, invalid
+from app.sent_file import suffix_of
 from app.strict_json import StrictJsonRoute, loads
 from model.catalogue import Catalogue, CatalogueError, RowError, read_catalogue
 from model.rows import SAMPLE_BYTES
@@ -124,7 +125,7 @@ async def upload_catalogue(request: Request, caller: Stocker, parts: PartsOfApp)
 
     The snapshot is named by the digest of its products, so uploading the same rows again changes nothing.
     """
-    suffix = _suffix(request)
+    suffix = suffix_of(request, SUFFIXES)
     body = await request.body()
 
     async def keep() -> Response:
@@ -164,27 +165,10 @@ async def get_catalogue(digest: SnapshotId, caller: Stocker, parts: PartsOfApp) 
 
 async def find_snapshot(parts: Parts, caller: Caller, digest: str) -> Snapshot:
     """The caller's snapshot, or a 404 Problem. Raises StoreError."""
-
-    def find() -> Snapshot | None:
-        with parts.database.connect() as connection:
-            return snapshots.find(connection, caller.client, digest)
-
-    snapshot = await anyio.to_thread.run_sync(find)
+    snapshot = await looked(parts, lambda connection: snapshots.find(connection, caller.client, digest))
     if snapshot is None:
         raise Problem(ProblemKind.SNAPSHOT_NOT_FOUND, "Upload the catalogue again: POST /v1/catalogue.")
     return snapshot
-
-
-def _suffix(request: Request) -> str:
-    """Of a file of this form. Refuses other charsets, and compression: a small gzip body can hold gigabytes."""
-    header = Message()
-    header["content-type"] = request.headers.get("content-type", "")
-    suffix = SUFFIXES.get(header.get_content_type()) if header["content-type"] else None
-    is_utf8 = str(header.get_param("charset", "utf-8")).lower() in ("utf-8", "utf8")
-    if suffix is None or not is_utf8 or request.headers.get("content-encoding", "identity") != "identity":
-        detail = f"Send uncompressed UTF-8 with a Content-Type of {', '.join(SUFFIXES)}."
-        raise Problem(ProblemKind.UNSUPPORTED_MEDIA_TYPE, detail)
-    return suffix
 
 
 def _read(body: bytes, suffix: str) -> Catalogue:

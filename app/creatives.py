@@ -31,6 +31,7 @@ from app.openapi import (
     problems,
 )
 from app.parts import Parts, PartsOfApp
+from app.photographs_route import require_photograph
 from app.problem import Problem, ProblemKind, invalid
 from app.schemas import (
     CREATIVE_ID_PATTERN,
@@ -84,7 +85,12 @@ StreamQuery = Annotated[
                 "text/event-stream": STREAM_RESPONSE,
             }
         },
-        **problems(*WRITING_PROBLEMS, ProblemKind.PRODUCT_NOT_FOUND, ProblemKind.FEATURES_DOWN),
+        **problems(
+            *WRITING_PROBLEMS,
+            ProblemKind.PRODUCT_NOT_FOUND,
+            ProblemKind.PHOTOGRAPH_NOT_FOUND,
+            ProblemKind.FEATURES_DOWN,
+        ),
     },
     dependencies=[TAKES_KEY],
     openapi_extra={"requestBody": {"content": {"application/json": {"examples": REQUEST_EXAMPLES}}}},
@@ -113,6 +119,8 @@ async def write_creatives(
 
     async def write(tell: Tell = lambda _event: None, beside: Beside = alone) -> list[Creative]:
         commission = ready or await commission_of(order, parts, caller)
+        if not isinstance(order.product, SkuOnly):
+            await require_photograph(parts, caller, commission.product)
         return await write_and_keep(parts, caller, request, commission, order.return_candidates, tell, beside)
 
     def form(document: dict[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ SCOPES: Mapping[str, str] = MappingProxyType(
         CREATIVES_READ: "Look up creatives, their pictures, batches and feedback.",
         FEEDBACK_WRITE: "Say what became of a creative.",
         CATALOGUE_WRITE: "Upload a catalogue.",
-        MODELS_ADMIN: "Start retrains.",
+        MODELS_ADMIN: "Look after the model: its versions, training pairs, retrains, rollbacks and drift.",
     }
 )
 """Every scope there is, with what it allows."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
 
 import anyio.to_thread
 from fastapi import FastAPI
@@ -19,19 +20,27 @@ from app import (
     batches,
     catalogue_route,
     creatives,
+    deployment_route,
+    drift_route,
     feedback,
     health,
     inference,
     metrics_route,
     models_route,
+    pairs_route,
+    photographs_route,
     picture_routes,
     problem,
     retrains_route,
+    rollbacks_route,
     stats_route,
     token_route,
+    versions_route,
 )
 from app.batch_worker import BatchWorker, WrittenItem
 from app.client_secrets import SecretCheck
+from app.deployment import Deployment
+from app.exporter_truth import GitFile
 from app.features import open_products
 from app.idempotency import KeysInUse
 from app.keys import FixedKeys, KeySource, RemoteKeys
@@ -54,14 +63,25 @@ from model.store.generation_log import GenerationLog
 from model.store.objects import ObjectStore
 from model.store.tables import Database
 from model.store.write_queue import WriteQueue
+from model.truth import served_side
 from model.writer import Provenance, open_writer
 
 LIMITED = (
-    token_route, creatives, picture_routes, batches, catalogue_route, feedback, models_route, stats_route,
-    retrains_route, inference,
+    token_route, creatives, picture_routes, batches, catalogue_route, feedback, models_route, versions_route,
+    stats_route, photographs_route, pairs_route, retrains_route, rollbacks_route, drift_route, deployment_route,
+    inference,
 )  # fmt: skip
 OPEN = (health, metrics_route)
 """Probes and scrapes: neither a token nor a limit may keep them out."""
+JUDGED = (
+    *(("POST", "/v1/creatives", status) for status in (200, 401, 429, 500, 503, 504)),
+    *(("GET", "/readyz", status) for status in (200, 503)),
+)
+"""
+Answers by which alerts and canaries judge; their series begin at zero, or a rate would not see the first of a kind.
+
+All routes with all of their answers would be some thousand series more for each replica.
+"""
 
 
 LOG_PAGES_MAX = 10_000
@@ -95,7 +115,11 @@ def create_app(settings: Settings, *, writer: WritesCreatives | None = None) -> 
             Middleware(
                 BodyLimit,
                 bytes_max=settings.body_bytes_max,
-                larger=dict.fromkeys(("/v1/batches", "/v1/catalogue"), settings.batch_body_bytes_max),
+                larger={
+                    **dict.fromkeys(("/v1/batches", "/v1/catalogue"), settings.batch_body_bytes_max),
+                    "/v1/photographs": photographs_route.BYTES_MAX,
+                    "/v1/pairs": pairs_route.BYTES_MAX,
+                },
                 seconds_max=settings.request_timeout_seconds,
             ),
         ],
@@ -108,6 +132,7 @@ def create_app(settings: Settings, *, writer: WritesCreatives | None = None) -> 
         app.include_router(module.router)
     _add_pages(app)
     inference.install(app)
+    parts.metrics.expect(JUDGED, (route.path for module in LIMITED for route in module.router.routes))
     return app
 
 
@@ -135,7 +160,12 @@ def _assemble(settings: Settings, writer: WritesCreatives) -> Parts:
         operations=settings.limits,
     )
     metrics = Metrics(
-        ModelFacts(settings.registry_version, studio.bundle_digest, settings.git_commit),
+        ModelFacts(
+            settings.registry_version,
+            studio.bundle_digest,
+            settings.git_commit,
+            settings.git_commit_timestamp_seconds,
+        ),
         Sources(
             queue_depth=lambda: studio.queued,
             queue_capacity=lambda: settings.queue_depth_max,
@@ -164,6 +194,7 @@ def _assemble(settings: Settings, writer: WritesCreatives) -> Parts:
         metrics=metrics,
         batches=BatchWorker(database, writes, writer, settings, _batch_observer(metrics, generations)),
         products=open_products(settings.features_url, database, objects),
+        deployment=_open_deployment(settings, database),
     )
 
 
@@ -186,6 +217,17 @@ def _open_writer(settings: Settings) -> WritesCreatives:
         settings.bundle,
         threads=settings.threads,
         provenance=Provenance(settings.git_commit, settings.image_digest, settings.registry_version),
+    )
+
+
+def _open_deployment(settings: Settings, database: Database) -> Deployment:
+    token_file = Path(settings.git_token_file) if settings.git_token_file else None
+    return Deployment(
+        database,
+        retrains_route.TASK,
+        served_side(settings.registry_version, settings.image_digest),
+        git=GitFile(settings.git_url, token_file) if settings.git_url else None,
+        ledger=Path(settings.ledger) if settings.ledger else None,
     )
 
 

@@ -34,7 +34,11 @@ TAGS = [
     {"name": "pictures", "description": "Ads as pictures, in the sizes of their channel."},
     {"name": "batches", "description": "Ads for thousands of products, and the catalogues that they come from."},
     {"name": "feedback", "description": "Say what became of an ad, and see what became of that."},
+    {"name": "models", "description": "Versions of the model, how good they are, and how champions came and went."},
+    {"name": "pairs", "description": "Training pairs in bulk, and the datasets that they became part of."},
     {"name": "retrains", "description": "Have the model learn anew, and see whether that helped."},
+    {"name": "rollbacks", "description": "Have an earlier version come back, and see how far that is."},
+    {"name": "drift", "description": "See whether what comes in and goes out is still like ordinary traffic."},
     {"name": "inference", "description": "The same writer by the Open Inference Protocol, version 2."},
     {"name": "operation", "description": "For probes and dashboards."},
 ]
@@ -174,6 +178,16 @@ _EXAMPLE_DETAILS = {
     ProblemKind.FEATURES_DOWN: "The feature server does not answer: try again in 5 s.",
     ProblemKind.RETRAIN_NOT_FOUND: "Check the id: POST /v1/retrains gave it.",
     ProblemKind.RETRAIN_OPEN: "Wait until rt_6a2f41a3c54c4d9b8b1f2c3d4e5f6071 has ended, which is running.",
+    ProblemKind.ROLLBACK_NOT_FOUND: "Check the id: POST /v1/rollbacks gave it.",
+    ProblemKind.ROLLBACK_OPEN: "Wait until rb_0b7d35a1c92e4f6f8a40d1e2f3a4b5c6 has ended, which is running.",
+    ProblemKind.ROLLBACK_BEGUN: "It is running: GET /v1/rollbacks/rb_0b7d35a1c92e4f6f8a40d1e2f3a4b5c6 says more.",
+    ProblemKind.PHOTOGRAPH_NOT_FOUND: "Send the file again with POST /v1/photographs, or no image.",
+    ProblemKind.DRIFT_REPORT_NOT_FOUND: "Check the id: GET /v1/drift lists them.",
+    ProblemKind.DRIFT_PAGE_NOT_FOUND: (
+        "It has expired, and its figures stay: GET /v1/drift/dr_0670fe6ee9322ecf01e02c47b4853e56."
+    ),
+    ProblemKind.VERSION_NOT_FOUND: "Check the number: GET /v1/models/versions lists them.",
+    ProblemKind.PAIR_SET_NOT_FOUND: "Check the id: GET /v1/pairs lists the last ones.",
     ProblemKind.MODEL_NOT_FOUND: "This service serves adloom-writer.",
     ProblemKind.CONFLICT: "The batch is done already.",
     ProblemKind.MALFORMED_JSON: "Line 1, column 12: Expecting ',' delimiter.",
@@ -221,11 +235,15 @@ def _problem_example(kind: ProblemKind) -> dict[str, Any]:
 def picture_response(media_type: str) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that answers with a picture, or 304 to a client that has it."""
     etag = {"description": "Changes with the picture.", "schema": {"type": "string"}}
+    missing = {
+        "description": "`missing` where the product names a photograph that is kept no longer: drawn without it.",
+        "schema": {"type": "string"},
+    }
     return {
         200: {
             "description": "The picture. It may be kept for a day.",
             "content": {media_type: {"schema": {"type": "string", "format": "binary"}}},
-            "headers": {"ETag": etag},
+            "headers": {"ETag": etag, "Adloom-Photograph": missing},
         },
         304: {"description": "The picture has not changed since the ETag was given.", "headers": {"ETag": etag}},
     }

@@ -12,6 +12,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from app.batch_worker import BatchWorker
+from app.deployment import Deployment
 from app.features import FindsProducts
 from app.idempotency import KeysInUse
 from app.limits import Limits
@@ -45,6 +46,7 @@ class Parts:
     metrics: Metrics
     batches: BatchWorker
     products: FindsProducts
+    deployment: Deployment
 
 
 async def parts_of_app(request: Request) -> Parts:

@@ -15,6 +15,7 @@ from app.identity import Caller
 from app.keeping import studio_problem
 from app.openapi import ACCESS_PROBLEMS, picture_response, problems
 from app.parts import Parts, PartsOfApp
+from app.photographs_route import PHOTOGRAPH_HEADER, photograph_of
 from app.problem import ProblemKind, invalid
 from app.schemas import SIZE_PATTERN
 from app.strict_json import StrictJsonRoute
@@ -23,6 +24,7 @@ from model.channel import channel
 from model.creative import creative_from_dict
 from model.layout import Brand, LayoutError
 from model.product import product_from_dict
+from model.store.photographs import is_reference
 
 BRAND_PATTERN = "^[0-9a-fA-F]{6}-[0-9a-fA-F]{6}-[0-9a-fA-F]{6}$"
 PICTURE_MAX_AGE_SECONDS = 86_400
@@ -113,15 +115,18 @@ async def _picture(
     creative, product = creative_from_dict(kept.document), product_from_dict(kept.product)
     size = _size(creative.channel, size_text)
     brand = Brand(*(f"#{colour}" for colour in brand_text.split("-"))) if brand_text else None
+    photograph = await photograph_of(parts, caller, product)
     try:
-        drawing = await parts.pictures.drawing(creative, product, size, brand)
+        drawing = await parts.pictures.drawing(creative, product, size, brand, photograph)
         etag = drawing.etag(form)
         headers = {
             "ETag": etag,
             "Cache-Control": f"private, max-age={PICTURE_MAX_AGE_SECONDS}",
             "Content-Security-Policy": PICTURE_POLICY,
         }
-        if _matches(known_etags, etag):
+        if photograph is None and is_reference(product.image):
+            headers |= {PHOTOGRAPH_HEADER: "missing", "Cache-Control": "private, no-cache"}
+        if is_current(known_etags, etag):
             return Response(status_code=304, headers=headers)
         if form == "svg":
             return Response(drawing.svg, headers=headers, media_type="image/svg+xml")
@@ -141,7 +146,7 @@ def _size(channel_name: str, text: str | None) -> tuple[int, int]:
     return sizes[text]
 
 
-def _matches(known_etags: str | None, etag: str) -> bool:
+def is_current(known_etags: str | None, etag: str) -> bool:
     """RFC 9110 If-None-Match: a list of tags, weak ones too, or *."""
     tags = [tag.strip().removeprefix("W/") for tag in (known_etags or "").split(",")]
     return etag in tags or "*" in tags

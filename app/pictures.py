@@ -17,6 +17,7 @@ import anyio.to_thread
 from app.studio import DeadlineError, StudioBusyError
 from model.creative import Creative
 from model.layout import Brand, render_png, render_svg
+from model.photograph import kept_form
 from model.product import Product
 
 Result = TypeVar("Result")
@@ -41,32 +42,49 @@ class Pictures:
 
     def __init__(self, *, drawn_at_once_max: int, timeout_seconds: float) -> None:
         self._limiter = anyio.CapacityLimiter(drawn_at_once_max)
+        self._photograph_limiter = anyio.CapacityLimiter(1)  # 40 megapixels take 240 MB while they are made small
         self._timeout_seconds = timeout_seconds
 
     async def drawing(
-        self, creative: Creative, product: Product, size: tuple[int, int], brand: Brand | None
+        self,
+        creative: Creative,
+        product: Product,
+        size: tuple[int, int],
+        brand: Brand | None,
+        photograph: bytes | None = None,
     ) -> Drawing:
         """
         Lay the creative out. Raises LayoutError, StudioBusyError or DeadlineError.
 
-        The product's own picture is left out: fetching an address, or opening a path, that a client chose would let
-        it read what this host can reach.
+        Of the product's own picture only a `photograph` that was sent here is drawn: fetching an address, or opening
+        a path, that a client chose would let it read what this host can reach.
         """
 
         def draw() -> str:
-            return render_svg(creative.copy, title=product.title, category=product.category, size=size, brand=brand)
+            return render_svg(
+                creative.copy,
+                title=product.title,
+                category=product.category,
+                size=size,
+                brand=brand,
+                image=photograph,
+            )
 
-        return Drawing(await self._in_thread(draw))
+        return Drawing(await self._in_thread(draw, self._limiter))
 
     async def png(self, drawing: Drawing) -> bytes:
         """Turn a drawing into pixels. Raises StudioBusyError or DeadlineError."""
-        return await self._in_thread(lambda: render_png(drawing.svg))
+        return await self._in_thread(lambda: render_png(drawing.svg), self._limiter)
 
-    async def _in_thread(self, work: Callable[[], Result]) -> Result:
-        if self._limiter.statistics().tasks_waiting >= WAITING_MAX:
+    async def photograph(self, sent: bytes) -> bytes:
+        """The form in which it is kept. Raises PhotographError, StudioBusyError or DeadlineError."""
+        return await self._in_thread(lambda: kept_form(sent), self._photograph_limiter)
+
+    async def _in_thread(self, work: Callable[[], Result], limiter: anyio.CapacityLimiter) -> Result:
+        if limiter.statistics().tasks_waiting >= WAITING_MAX:
             raise StudioBusyError(retry_after_seconds=1)
         try:
             with anyio.fail_after(self._timeout_seconds):
-                return await anyio.to_thread.run_sync(work, limiter=self._limiter, abandon_on_cancel=True)
+                return await anyio.to_thread.run_sync(work, limiter=limiter, abandon_on_cancel=True)
         except TimeoutError:
             raise DeadlineError from None

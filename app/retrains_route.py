@@ -1,5 +1,5 @@
 """
-The routes of retrains: ask for one, and see what became of it.
+The routes of retrains: ask for one, and see what became of it and of others.
 
 Only keeps the wish: the pipelines look for it, decide and run it.
 """
@@ -9,20 +9,20 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-import anyio.to_thread
 from fastapi import APIRouter, Path, Request, Response, Security
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection
 
 from app.idempotency import TAKES_KEY, json_answer, keep_answer, once
 from app.identity import MODELS_ADMIN, Caller, identify
+from app.listing import LIST_DEFAULT, Limit, looked
 from app.openapi import ACCESS_PROBLEMS, ONCE_PROBLEMS, problems
 from app.parts import PartsOfApp
 from app.problem import Problem, ProblemKind
 from app.schemas import Text
 from app.strict_json import StrictJsonRoute
 from model.store import retrains
-from model.store.retrains import NewRetrain, RetrainOpenError, RetrainRow, State, Trigger
+from model.store.retrains import NewRetrain, RetrainOpenError, State, Trigger
 
 TASK = "ad_writer"
 """What the pipelines call the model behind this API."""
@@ -96,6 +96,12 @@ class RetrainOut(RetrainMadeOut):
     ended_at: datetime | None
 
 
+class RetrainsOut(BaseModel):
+    """The last ones."""
+
+    retrains: list[RetrainOut]
+
+
 @router.post(
     "/retrains",
     operation_id="startRetrain",
@@ -150,6 +156,22 @@ async def start_retrain(request: Request, sent: RetrainRequest, caller: Admin, p
 
 
 @router.get(
+    "/retrains",
+    operation_id="listRetrains",
+    summary="List the retrains",
+    response_description="The last retrains, the newest first.",
+    responses={
+        200: {"content": {"application/json": {"example": {"retrains": [RETRAIN_EXAMPLE]}}}},
+        **problems(*ACCESS_PROBLEMS, ProblemKind.INVALID_REQUEST),
+    },
+)
+async def list_retrains(_caller: Admin, parts: PartsOfApp, limit: Limit = LIST_DEFAULT) -> RetrainsOut:
+    """Whoever or whatever asked for them: a model is everybody's."""
+    rows = await looked(parts, lambda connection: retrains.newest(connection, TASK, limit))
+    return RetrainsOut(retrains=[RetrainOut.model_validate(row, from_attributes=True) for row in rows])
+
+
+@router.get(
     "/retrains/{retrain_id}",
     operation_id="getRetrain",
     summary="See what became of a retrain",
@@ -161,12 +183,7 @@ async def start_retrain(request: Request, sent: RetrainRequest, caller: Admin, p
 )
 async def get_retrain(retrain_id: RetrainId, _caller: Admin, parts: PartsOfApp) -> RetrainOut:
     """Whoever or whatever asked for it: a model is everybody's."""
-
-    def find() -> RetrainRow | None:
-        with parts.database.connect() as connection:
-            return retrains.find(connection, retrain_id)
-
-    row = await anyio.to_thread.run_sync(find)
+    row = await looked(parts, lambda connection: retrains.find(connection, retrain_id))
     if row is None:
         raise Problem(ProblemKind.RETRAIN_NOT_FOUND, "Check the id: POST /v1/retrains gave it.")
     return RetrainOut.model_validate(row, from_attributes=True)

@@ -104,7 +104,8 @@ class ProductIn(_Sent):
     image: Text = Field(
         default="",
         max_length=CHARS_MAX["image"],
-        description="Address of a picture; kept with the product and never fetched.",
+        description="The `image` that `POST /v1/photographs` gave, and the ad's pictures are drawn with it; or an "
+        "address, which is kept with the product and never fetched.",
     )
     attributes: dict[
         Annotated[str, Field(max_length=ATTRIBUTE_NAME_CHARS_MAX)],

@@ -7,9 +7,15 @@ Knows no defaults that differ by environment: those stand in the manifests that 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _zero_where_empty(given: object) -> object:
+    """An image that was built outside a repository has the variable all the same."""
+    return 0 if given == "" else given
 
 
 class Settings(BaseSettings):
@@ -117,8 +123,20 @@ class Settings(BaseSettings):
     git_commit: str = ""
     """Commit of the running code, for /version and every passport."""
 
+    git_commit_timestamp_seconds: Annotated[int, BeforeValidator(_zero_where_empty)] = Field(default=0, ge=0)
+    """When it was committed, Unix time, for the time from commit to served; 0 or empty: nobody knows."""
+
     registry_version: str = ""
     """Version of the running model in the registry, for every passport."""
 
     image_digest: str = ""
     """Digest of the running container image, for /version and every passport."""
+
+    git_url: str = ""
+    """Raw address (http, https, file) of this environment's model.env, for /v1/deployment; empty: Git is not asked."""
+
+    git_token_file: str = ""
+    """File with a token for `git_url`, read at each look; empty: none is sent."""
+
+    ledger: str = ""
+    """The promotion ledger's file, for /v1/deployment; empty: what the pipelines have published of it."""

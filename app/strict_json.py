@@ -53,7 +53,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        bytes_max = self.larger.get(scope["path"], self.bytes_max)
+        bytes_max, is_file = self.larger.get(scope["path"], self.bytes_max), scope["path"] in self.larger
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         too_large = not declared.isdigit() or int(declared[:INTEGER_DIGITS_MAX]) > bytes_max
         deadline_seconds = asyncio.get_running_loop().time() + self.seconds_max
@@ -62,7 +62,7 @@ class BodyLimit:
         async def bounded() -> Message:
             nonlocal read_bytes, is_whole
             if too_large:
-                raise _too_large(bytes_max)
+                raise _too_large(bytes_max, is_file=is_file)
             if is_whole:
                 return await receive()  # waits for the client to leave, which may take as long as the answer
             try:
@@ -72,15 +72,16 @@ class BodyLimit:
                 raise _too_slow(self.seconds_max) from None
             read_bytes += len(message.get("body", b""))
             if read_bytes > bytes_max:
-                raise _too_large(bytes_max)
+                raise _too_large(bytes_max, is_file=is_file)
             is_whole = not message.get("more_body", False)
             return message
 
         await self.app(scope, bounded, send)
 
 
-def _too_large(bytes_max: int) -> Problem:
-    detail = f"Send at most {bytes_max:,} bytes: shorten the description or send fewer attributes."
+def _too_large(bytes_max: int, *, is_file: bool) -> Problem:
+    instead = "make the file smaller, or send parts" if is_file else "shorten the description or send fewer attributes"
+    detail = f"Send at most {bytes_max:,} bytes: {instead}."
     return Problem(ProblemKind.BODY_TOO_LARGE, detail, headers={"Connection": "close"})
 
 

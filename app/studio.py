@@ -85,15 +85,15 @@ class StudioError(Exception):
 
 
 class StudioBusyError(StudioError):
-    """The queue is full."""
+    """The queue is full, or so slow that the commission would not be written in time."""
 
     def __init__(self, retry_after_seconds: int) -> None:
-        super().__init__(f"queue full, try again in {retry_after_seconds} s")
+        super().__init__(f"too much to write, try again in {retry_after_seconds} s")
         self.retry_after_seconds = retry_after_seconds
 
 
 class DeadlineError(StudioError):
-    """Not written within the timeout, waiting included."""
+    """Begun, and not written within the timeout."""
 
 
 class WritingError(StudioError):
@@ -141,8 +141,9 @@ Tell = Callable[[Progress | ChannelWritten], None]
 @dataclass(slots=True, eq=False)
 class _Job:
     commission: Commission
+    asked_seconds: float
     deadline_seconds: float
-    """On the studio's clock."""
+    """Both on the studio's clock."""
     tell: Tell
     result: asyncio.Future[tuple[tuple[Creative, ...], ...]]
     abandoned: bool = False
@@ -153,9 +154,10 @@ class _Job:
         with suppress(RuntimeError):  # the loop is closed, and nobody waits in it
             self.result.get_loop().call_soon_threadsafe(self._settle, outcome)
 
-    def expire(self) -> None:
-        """In the loop: it took too long."""
-        self._settle(DeadlineError())
+    @property
+    def channels(self) -> int:
+        """Its size: they are written one after the other, and the candidates of each together."""
+        return max(1, len(self.commission.specs))
 
     def _settle(self, outcome: tuple[tuple[Creative, ...], ...] | StudioError) -> None:
         if self.result.done():
@@ -192,6 +194,7 @@ class Studio:
         """Commissions in progress, and when each began."""
         self._closing = False
         self._mean_job_seconds = 1.0
+        self._mean_channel_seconds = 0.0
         self._writers = writers
         self._threads: list[threading.Thread] = []
 
@@ -254,12 +257,13 @@ class Studio:
     async def write(self, commission: Commission, tell: Tell = lambda _event: None) -> tuple[tuple[Creative, ...], ...]:
         """Creatives of each channel, best first, in the order of `commission.specs`. Raises a StudioError."""
         loop = asyncio.get_running_loop()
-        job = _Job(commission, self._clock() + self._timeout_seconds, tell, loop.create_future())
+        now = self._clock()
+        job = _Job(commission, now, now + self._timeout_seconds, tell, loop.create_future())
         self._enqueue(job)
-        deadline = loop.call_later(self._timeout_seconds, job.expire)
+        deadline = loop.call_later(self._timeout_seconds, self._expire, job)
         try:
             return await job.result
-        except (DeadlineError, asyncio.CancelledError):
+        except (DeadlineError, StudioBusyError, asyncio.CancelledError):
             self._withdraw(job)
             raise
         finally:
@@ -274,8 +278,35 @@ class Studio:
                 raise StudioDownError
             if len(self._waiting) + len(self._started) >= self._queue_depth_max + self._writers:
                 raise StudioBusyError(self._retry_after_seconds())
+            if self._comes_too_late(job):
+                raise StudioBusyError(self._retry_after_seconds())
             self._waiting.append(job)
             self._changed.notify()
+
+    def _comes_too_late(self, job: _Job) -> bool:
+        """
+        Whether it would wait so long that it cannot be written in time: better to say so now than after a minute.
+
+        One that need not wait is always begun, so that a mean from worse times does not outlive them.
+        """
+        if len(self._waiting) + len(self._started) < self._writers:
+            return False
+        begun = sum(each.channels for each in self._started if not each.abandoned)
+        ahead = sum(each.channels for each in self._waiting) + begun / 2
+        return self._channel_seconds() * (ahead / self._writers + job.channels) > self._timeout_seconds
+
+    def _channel_seconds(self) -> float:
+        """How long one channel takes lately; those in progress count as soon as they take longer than the mean."""
+        now = self._clock()
+        ages = ((now - began) / job.channels for job, began in self._started.items() if not job.abandoned)
+        return max(self._mean_channel_seconds, *ages, 0.0)
+
+    def _expire(self, job: _Job) -> None:
+        """In the loop: its time is up. Who was never begun may come again; who was asked for too much."""
+        with self._changed:
+            is_waiting = job in self._waiting
+            retry_after_seconds = self._retry_after_seconds()
+        job.settle(StudioBusyError(retry_after_seconds) if is_waiting else DeadlineError())
 
     def _withdraw(self, job: _Job) -> None:
         """Give the place in the queue back at once: a full queue of expired jobs would refuse live ones."""
@@ -300,13 +331,21 @@ class Studio:
 
     def _next(self) -> _Job | None:
         with self._changed:
-            while not (self._waiting or self._closing):
-                self._changed.wait()
-            if self._closing:
-                return None
-            job = self._waiting.popleft()
-            self._started[job] = self._clock()
-            return job
+            while True:
+                while not (self._waiting or self._closing):
+                    self._changed.wait()
+                if self._closing:
+                    return None
+                job = self._waiting.popleft()
+                if not self._is_in_vain(job):
+                    self._started[job] = self._clock()
+                    return job
+                job.settle(StudioBusyError(self._retry_after_seconds()))
+
+    def _is_in_vain(self, job: _Job) -> bool:
+        """Whether it has waited so long that it would be cut off, and would have been written without that."""
+        needed_seconds = self._channel_seconds() * job.channels
+        return needed_seconds <= self._timeout_seconds < self._clock() + needed_seconds - job.asked_seconds
 
     def _serve(self, job: _Job) -> None:
         """Whatever happens, the future is settled: that is what keeps a request from hanging."""
@@ -334,6 +373,7 @@ class Studio:
         with self._changed:
             took_seconds = self._clock() - self._started.pop(job)
             self._mean_job_seconds += 0.2 * (took_seconds - self._mean_job_seconds)
+            self._mean_channel_seconds += 0.2 * (took_seconds / job.channels - self._mean_channel_seconds)
 
     def _write_channel(self, job: _Job, spec: ChannelSpec) -> tuple[Creative, ...]:
         def cancelled() -> bool:

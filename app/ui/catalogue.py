@@ -6,25 +6,34 @@ The service judges the rows; progress and verdicts go through forward.py.
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 from typing import Any
 from urllib.parse import unquote
 
 import httpx
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from app.ui import downloads
 from app.ui.exports import FORMATS
 from app.ui.forward import ID, JSON_TYPE, api_of, session_of
 from app.ui.problems import problem
+from app.ui.results import shown_lines
 from app.ui.sample import sample_upload
-from app.ui.upload import KEPT_BYTES_MAX, ROWS_MAX, Upload, UploadError, media_type_of, read_rows
+from app.ui.sessions import Decision
+from app.ui.upload import ROWS_MAX, Upload, UploadError, media_type_of, open_upload
 
 NAME_CHARS_MAX = 200
 ROWS_SHOWN_MAX = 500
 """For the choice on the page Create."""
+TITLE_CHARS_MAX = 120
+"""Of what is shown beside an ad."""
+DECIDED_MAX = 5_000
+"""Of one request: ids of 25 characters each, within the guard's bound."""
+PLACE = re.compile(r"-1|[0-9]{1,5}")
 BATCHES_MAX = 20
 """Of one download: the run, its resumptions and its repeats."""
 
@@ -36,6 +45,8 @@ def routes() -> list[Route]:
         Route("/catalogue/sample", use_sample, methods=["POST"]),
         Route("/catalogue/part", send_part, methods=["POST"]),
         Route("/catalogue/state", state),
+        Route("/catalogue/decisions", decide, methods=["POST"]),
+        Route("/catalogue/results/{id}", results),
         Route("/catalogue/download", download),
     ]
 
@@ -68,10 +79,9 @@ async def _take(request: Request, name: str, content: bytes, media_type: str) ->
     answer = await _sent(request, content, media_type)
     if answer.status_code >= 300:
         return _as_it_came(answer)
-    session, read = session_of(request), answer.json()
-    kept = content if len(content) <= KEPT_BYTES_MAX else b""
-    session.upload = Upload(name, kept, media_type, read_rows(content, media_type), read)
-    return JSONResponse(_state(session.upload))
+    session = session_of(request)
+    session.upload = await asyncio.to_thread(open_upload, name, content, media_type, answer.json())
+    return JSONResponse(_state(session.upload, has_titles=True))
 
 
 async def _sent(request: Request, content: bytes, media_type: str) -> httpx.Response:
@@ -100,7 +110,7 @@ async def send_part(request: Request) -> Response:
     except (ValueError, KeyError, TypeError):
         return problem(422, "bad-request", "Send the skus.")
     whole = {"snapshot": session.upload.answer.get("digest", ""), "is_whole": True}
-    part = session.upload.part(skus)
+    part = await asyncio.to_thread(session.upload.part, skus)
     if not part:
         return JSONResponse(whole)
     answer = await _sent(request, part, session.upload.media_type)
@@ -110,17 +120,60 @@ async def send_part(request: Request) -> Response:
 
 
 async def state(request: Request) -> Response:
-    """What the session has uploaded and decided, for a page that is loaded again."""
-    session = session_of(request)
-    decisions = {name: {"verdict": one.verdict, "edited": one.edited} for name, one in session.decisions.items()}
-    return JSONResponse({**_state(session.upload), "decisions": decisions})
+    """What the session has uploaded, for a page that is loaded again; with `all`, every title and every verdict."""
+    session, has_all = session_of(request), "all" in request.query_params
+    shown = _state(session.upload, has_titles=has_all)
+    if has_all:
+        decided = session.decisions.items()
+        shown["decisions"] = {name: {"verdict": one.verdict, "edited": one.edited} for name, one in decided}
+    return JSONResponse(shown)
 
 
-def _state(upload: Upload | None) -> dict[str, Any]:
+def _state(upload: Upload | None, *, has_titles: bool) -> dict[str, Any]:
     if upload is None:
         return {"upload": None, "rows": []}
-    shown = {"name": upload.name, "is_kept": bool(upload.content), "rows_max": ROWS_MAX, **upload.answer}
+    shown = {"name": upload.name, "is_kept": bool(upload.packed), "rows_max": ROWS_MAX, **upload.answer}
+    if has_titles:
+        return {"upload": shown, "titles": {row["sku"]: row["title"][:TITLE_CHARS_MAX] for row in upload.rows}}
     return {"upload": shown, "rows": upload.rows[:ROWS_SHOWN_MAX]}
+
+
+async def decide(request: Request) -> Response:
+    """
+    Accept many ads at once, so that they are in the next download.
+
+    The service is not told here: what one click says of thousands should not outweigh what people say of single ads.
+    """
+    ids = _ids_in(await request.body())
+    if ids is None:
+        return problem(422, "bad-request", f"Send the ids of at most {DECIDED_MAX:,} ads.")
+    session, accepted = session_of(request), Decision("accept")
+    for each in ids:
+        session.decide(each, accepted)
+    return JSONResponse({"accepted": len(ids)})
+
+
+def _ids_in(body: bytes) -> list[str] | None:
+    try:
+        ids = json.loads(body)["accepted"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    is_fit = isinstance(ids, list) and len(ids) <= DECIDED_MAX
+    return ids if is_fit and all(isinstance(each, str) and ID.fullmatch(each) for each in ids) else None
+
+
+async def results(request: Request) -> Response:
+    """One product a line, with what cards show of its ads; only those behind the place `after`, where that is given."""
+    batch, after = request.path_params["id"], request.query_params.get("after", "-1")
+    if not ID.fullmatch(batch) or not PLACE.fullmatch(after):
+        return problem(404, "not-found", "There is nothing at this address.")
+    answer = await api_of(request).ask(
+        session_of(request), "GET", f"/v1/batches/{batch}/results", stream=True, params={"after": after}
+    )
+    if answer.status_code != httpx.codes.OK:
+        await answer.aread()
+        return _as_it_came(answer)
+    return StreamingResponse(shown_lines(answer), media_type="application/x-ndjson")
 
 
 async def download(request: Request) -> Response:

@@ -21,6 +21,7 @@ NOTE_CHAR_WIDTH = 6.2
 PLOT_TOP, PLOT_BOTTOM, PLOT_LEFT, PLOT_RIGHT = 12, 190, 34, 380
 HEIGHT = 226
 NAME_CHARS_MAX = 18
+STRIP_LEFT, STRIP_CELL_MAX, STRIP_ENDS_WIDTH = 138, 26.0, 150.0
 KINDS = 6
 """Of dots: as many as the style sheet has colours, each with a form of its own for those who see no colours."""
 
@@ -33,6 +34,33 @@ class Bar:
     value: float
     note: str
     kind: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """`share` is of what would be too much; None where nothing is known."""
+
+    share: float | None
+    is_over: bool
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """One thing over time, the oldest first."""
+
+    name: str
+    cells: tuple[Cell, ...]
+
+    @property
+    def times_over(self) -> int:
+        """How often it was too much."""
+        return sum(cell.is_over for cell in self.cells)
+
+    @property
+    def most(self) -> float:
+        """The largest share."""
+        return max((cell.share or 0.0 for cell in self.cells), default=0.0)
 
 
 def _svg(height: float, says: str, parts: Sequence[Markup]) -> Markup:
@@ -55,6 +83,14 @@ def _box(x: float, y: float, width: float, height: float, kind: str) -> Markup:
 
 def _short(name: str) -> str:
     return name if len(name) <= NAME_CHARS_MAX else f"{name[: NAME_CHARS_MAX - 1]}…"
+
+
+STRIP_LEGEND = (
+    (40, Cell(0.3, is_over=False, says=""), "near the reference"),
+    (188, Cell(1.0, is_over=True, says=""), "drift"),
+    (262, Cell(None, is_over=False, says=""), "too few rows"),
+)
+"""Each with where it begins."""
 
 
 def bars(rows: Sequence[Bar], says: str) -> Markup:
@@ -179,4 +215,66 @@ def days(shown: Sequence[Day]) -> Markup:
         + ("" if day.mean_validity is None else f" with a mean validity of {day.mean_validity:.2f}")
         for day in ordered
     )
+    return _svg(PLOT_BOTTOM + 24, says, parts)
+
+
+def strips(rows: Sequence[Strip], ends: tuple[str, str], says: str) -> Markup:
+    """
+    Cells over time: the fuller, the nearer to too much; one that is over is full and has a cross.
+
+    `ends` name the first and the last moment.
+    """
+    count = max((len(row.cells) for row in rows), default=1)
+    width = min(STRIP_CELL_MAX, (RIGHT - STRIP_LEFT) / max(1, count))
+    parts = []
+    for place, row in enumerate(rows):
+        y = 6 + place * ROW
+        parts.append(_text(STRIP_LEFT - 8, y + 14, _short(row.name), "name", "end"))
+        parts += [_cell(STRIP_LEFT + at * width, y, width, cell) for at, cell in enumerate(row.cells)]
+    bottom = 6 + len(rows) * ROW
+    parts += [
+        _text(STRIP_LEFT, bottom + 12, ends[0], "note"),
+        _text(
+            STRIP_LEFT + count * width, bottom + 12, ends[1] if count * width > STRIP_ENDS_WIDTH else "", "note", "end"
+        ),
+    ]
+    for x, cell, name in STRIP_LEGEND:
+        parts += [_cell(x, bottom + 22, 16, cell), _text(x + 22, bottom + 36, name, "note")]
+    return _svg(bottom + 46, says, parts)
+
+
+def _cell(x: float, y: float, width: float, cell: Cell) -> Markup:
+    side = max(2.0, width - 2)
+    kind = "cell" if cell.share is not None else "cell unknown"
+    full = 0.0 if cell.share is None else 1.0 if cell.is_over else 0.08 + 0.5 * min(1.0, cell.share)
+    box = Markup(
+        '<rect x="{}" y="{}" width="{}" height="{}" rx="3" class="{}" fill-opacity="{}"><title>{}</title></rect>'
+    ).format(f"{x:.1f}", f"{y + 1:.1f}", f"{side:.1f}", ROW - 6, kind, f"{full:.2f}", cell.says)
+    if not cell.is_over:
+        return box
+    a, b, t, u = x + side / 2 - 3, x + side / 2 + 3, y + ROW / 2 - 5, y + ROW / 2 + 1
+    cross = Markup('<path d="M{},{}L{},{}M{},{}L{},{}" class="cross"/>')
+    return box + cross.format(*(f"{each:.1f}" for each in (a, t, b, u, b, t, a, u)))
+
+
+def trace(shares: Sequence[float | None], ends: tuple[str, str], says: str) -> Markup:
+    """A line of shares of what would be too much, with a line at too much itself; gaps where nothing is known."""
+    most = 1.15 * max(1.0, *(share or 0.0 for share in shares))
+    step = (PLOT_RIGHT - PLOT_LEFT) / max(1, len(shares) - 1)
+
+    def at(share: float) -> float:
+        return PLOT_BOTTOM - (PLOT_BOTTOM - PLOT_TOP) * share / most
+
+    points = [(PLOT_LEFT + place * step, at(share)) for place, share in enumerate(shares) if share is not None]
+    parts = [
+        _line(PLOT_LEFT, PLOT_BOTTOM, PLOT_RIGHT, PLOT_BOTTOM),
+        Markup('<line x1="{}" y1="{}" x2="{}" y2="{}" class="limit"/>').format(
+            PLOT_LEFT, f"{at(1.0):.1f}", PLOT_RIGHT, f"{at(1.0):.1f}"
+        ),
+        _text(PLOT_LEFT, at(1.0) - 5, "drift from here on", "note"),
+        Markup('<polyline points="{}" class="curve"/>').format(" ".join(f"{x:.1f},{y:.1f}" for x, y in points)),
+        *(_dot(x, y, 3 if y < at(1.0) else 0) for x, y in points),
+        _text(PLOT_LEFT, PLOT_BOTTOM + 16, ends[0], "note"),
+        _text(PLOT_RIGHT, PLOT_BOTTOM + 16, ends[1], "note", "end"),
+    ]
     return _svg(PLOT_BOTTOM + 24, says, parts)

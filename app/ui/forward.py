@@ -25,6 +25,13 @@ PASSED_ON = ("content-type", "retry-after", "etag", "content-security-policy")
 """Headers of the API's answer that browsers need; the policy of a picture is stricter than ours."""
 JSON_TYPE = "application/json"
 ID = re.compile(r"[a-z]{2}_[0-9a-f]{20,32}")
+PHOTOGRAPH_TYPES = ("image/png", "image/jpeg", "image/webp")
+PAIRS_TYPES = ("application/x-ndjson", "text/csv")
+FRAMED = {
+    "content-security-policy": "sandbox; default-src 'none'; frame-ancestors 'self'",
+    "x-frame-options": "SAMEORIGIN",
+}
+"""Of the one answer that may stand in a frame, and only in one of ours; in small letters, as those of an answer are."""
 PICTURE_SECONDS = 3600
 CLIENT_GONE = 499
 """As nginx counts it; nobody receives it."""
@@ -51,10 +58,18 @@ def routes() -> list[Route]:
         Route("/api/batches", _post("/v1/batches"), methods=["POST"]),
         Route("/api/batches/{id}", _get("/v1/batches/{id}"), methods=["GET"]),
         Route("/api/batches/{id}", _delete("/v1/batches/{id}"), methods=["DELETE"]),
-        Route("/api/batches/{id}/results", batch_results),
         Route("/api/retrains", _post("/v1/retrains"), methods=["POST"]),
         Route("/api/retrains/{id}", _get("/v1/retrains/{id}")),
+        Route("/api/photographs", send_photograph, methods=["POST"]),
+        Route("/api/pairs", _get("/v1/pairs"), methods=["GET"]),
+        Route("/api/pairs", send_pairs, methods=["POST"]),
+        Route("/api/pairs/{id}", _get("/v1/pairs/{id}"), methods=["GET"]),
+        Route("/api/pairs/{id}", _delete("/v1/pairs/{id}"), methods=["DELETE"]),
+        Route("/api/rollbacks", _post("/v1/rollbacks"), methods=["POST"]),
+        Route("/api/rollbacks/{id}", _get("/v1/rollbacks/{id}"), methods=["GET"]),
+        Route("/api/rollbacks/{id}", _delete("/v1/rollbacks/{id}"), methods=["DELETE"]),
         Route("/pictures/{id}.{form:str}", picture),
+        Route("/drift/{id}/page", drift_page),
     ]
 
 
@@ -79,10 +94,12 @@ def _post(path: str) -> Any:
     return post
 
 
-async def _passed(request: Request, method: str, path: str, content: bytes | None = None) -> Response:
+async def _passed(
+    request: Request, method: str, path: str, content: bytes | None = None, media_type: str = JSON_TYPE
+) -> Response:
     if (address := _address(request, path)) is None:
         return _not_found()
-    headers = {"Content-Type": JSON_TYPE} if content is not None else {}
+    headers = {"Content-Type": media_type} if content is not None else {}
     if key := request.headers.get("idempotency-key"):
         headers["Idempotency-Key"] = key
     answer = await api_of(request).ask(session_of(request), method, address, content=content, headers=headers)
@@ -105,16 +122,25 @@ def _kept_headers(answer: httpx.Response) -> dict[str, str]:
     return {name: answer.headers[name] for name in PASSED_ON if name in answer.headers}
 
 
+async def send_photograph(request: Request) -> Response:
+    """The bytes of one picture as the body; the service looks into them."""
+    media_type = request.headers.get("content-type", "")
+    if media_type not in PHOTOGRAPH_TYPES:
+        return problem(415, "not-a-photograph", "Choose a picture that is a PNG, JPEG or WebP file.")
+    return await _passed(request, "POST", "/v1/photographs", await request.body(), media_type)
+
+
+async def send_pairs(request: Request) -> Response:
+    """A file of training pairs as the body; its kind is what the browser's script told by its name."""
+    media_type = request.headers.get("content-type", "")
+    if media_type not in PAIRS_TYPES:
+        return problem(415, "not-pairs", "Drop a file that ends in .jsonl or .csv: one training pair a line.")
+    return await _passed(request, "POST", "/v1/pairs", await request.body(), media_type)
+
+
 async def write_creatives(request: Request) -> Response:
     """Server-sent events as the API writes them; a browser that leaves ends the writing there, too."""
     return await _streamed(request, "POST", "/v1/creatives", {"stream": "true"}, await request.body())
-
-
-async def batch_results(request: Request) -> Response:
-    """One JSON object a line, as they are read."""
-    if (address := _address(request, "/v1/batches/{id}/results")) is None:
-        return _not_found()
-    return await _streamed(request, "GET", address, {}, None)
 
 
 async def _streamed(
@@ -186,3 +212,30 @@ async def picture(request: Request) -> Response:
     elif "download" in request.query_params:
         headers["Content-Disposition"] = f'attachment; filename="{request.path_params["id"]}.{form}"'
     return Response(answer.content, answer.status_code, headers)
+
+
+async def drift_page(request: Request) -> Response:
+    """
+    Evidently's page of one window, to stand in a frame of ours and nowhere else.
+
+    It is other people's script: the policy that the service gives it takes it out of our origin. Without one it is
+    kept from running.
+    """
+    if (address := _address(request, "/v1/drift/{id}/page")) is None:
+        return _not_found()
+    known = {"If-None-Match": etag} if (etag := request.headers.get("if-none-match")) else {}
+    answer = await api_of(request).ask(session_of(request), "GET", address, stream=True, headers=known)
+    headers = {**FRAMED, **_kept_headers(answer)}
+    if answer.status_code not in (httpx.codes.OK, httpx.codes.NOT_MODIFIED):
+        await answer.aread()
+        await answer.aclose()
+        headers = {**FRAMED, "content-type": "text/plain; charset=utf-8", "cache-control": "no-store"}
+        return Response(_detail(answer), answer.status_code, headers)
+    return StreamingResponse(_chunks(answer), answer.status_code, {**headers, "cache-control": "private, no-cache"})
+
+
+def _detail(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return "The service gave an answer that this page does not understand."

@@ -23,12 +23,18 @@ from app.ui.settings import Settings
 BODY_BYTES_MAX = 256 * 1024
 """Of everything but a catalogue: what the service takes of one request."""
 UPLOAD_PATH = "/catalogue/upload"
+PAIRS_PATH = "/api/pairs"
+PAIRS_BYTES_MAX = 8 * 1024 * 1024
+"""Of a file of training pairs: what the service takes."""
+PHOTOGRAPH_PATH = "/api/photographs"
+PHOTOGRAPH_BYTES_MAX = 8 * 1024 * 1024
+"""As the service takes them."""
 CSRF_HEADER = "x-csrf-token"
 OPEN_PATHS = ("/sign-in", "/assets/", "/healthz", "/readyz", "/metrics")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 HEADERS = {
     "Content-Security-Policy": POLICY,
@@ -67,7 +73,7 @@ class Guard:
         cookie = _cookie(scope, cookie_name(self._settings))
         session = self._sessions.find(cookie) if cookie else None
         scope.setdefault("state", {}).update(session=session, cookie=cookie)
-        bytes_max = self._settings.upload_bytes_max if scope["path"] == UPLOAD_PATH else BODY_BYTES_MAX
+        bytes_max = self._bytes_max(scope["path"])
         refusal = self._refusal(scope, session, bytes_max)
         if refusal is not None:
             await refusal(scope, receive, sender)
@@ -76,6 +82,13 @@ class Guard:
             await self._app(scope, _counted(receive, bytes_max), sender)
         except BodyTooLargeError:
             await _too_large(bytes_max)(scope, receive, sender)
+
+    def _bytes_max(self, path: str) -> int:
+        if path == UPLOAD_PATH:
+            return self._settings.upload_bytes_max
+        if path == PHOTOGRAPH_PATH:
+            return PHOTOGRAPH_BYTES_MAX
+        return PAIRS_BYTES_MAX if path == PAIRS_PATH else BODY_BYTES_MAX
 
     def _refusal(self, scope: Scope, session: Session | None, bytes_max: int) -> Response | None:
         headers, path = Headers(scope=scope), scope["path"]

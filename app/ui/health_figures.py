@@ -100,3 +100,19 @@ def by_day(stats: Sequence[Mapping[str, Any]]) -> list[Day]:
         days.append(Day(ago, count, mean))
         count_before, total_before = made["count"], total
     return days
+
+
+def agreement(deployment: Mapping[str, Any]) -> str:
+    """Whether the places of `GET /v1/deployment` say the same, and which of them say nothing."""
+    if deployment["agree"] is None:
+        return "Too little is known to compare"
+    if not deployment["agree"]:
+        return "They do not agree"
+    says = [side["name"] for side in deployment["sides"] if side["version"] or side["image"]]
+    silent = [side["name"] for side in deployment["sides"] if side["name"] not in says]
+    words = f"{_joined(says)} agree{f', and nothing is known of {_joined(silent)}' if silent else ''}"
+    return words[0].upper() + words[1:]
+
+
+def _joined(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

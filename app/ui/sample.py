@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from app.ui.upload import Upload, read_rows
+from app.ui.upload import Upload, open_upload
 
 FILE = Path(__file__).parent / "sample.csv"
 NAME = "Sample catalogue"
@@ -15,4 +15,4 @@ NAME = "Sample catalogue"
 def sample_upload() -> Upload:
     """As if somebody had uploaded it, without the service's answer."""
     content = FILE.read_bytes()
-    return Upload(NAME, content, "text/csv", read_rows(content, "text/csv"), {})
+    return open_upload(NAME, content, "text/csv", {})

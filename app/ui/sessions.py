@@ -17,8 +17,8 @@ from typing import Any
 from app.ui.upload import Upload
 
 COOKIE_BYTES = 32
-DECISIONS_MAX = 20_000
-"""Verdicts that one session remembers; the service keeps them all."""
+DECISIONS_MAX = 50_000
+"""Verdicts that one session remembers, as many as one download has ads; 10 MB."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

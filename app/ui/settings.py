@@ -30,7 +30,11 @@ class Settings(BaseSettings):
     """A session ends after this, however busy it is."""
 
     sessions_max: int = Field(default=200, ge=1)
-    """Held at once; past it the one that was idle longest ends. Each may keep 12 MB of a catalogue."""
+    """
+    Held at once; past it the one that was idle longest ends.
+
+    Each may keep 16 MB of a catalogue and 10 MB of verdicts.
+    """
 
     upload_bytes_max: int = Field(default=32 * 1024 * 1024, ge=1024)
     """Size of a catalogue; what the service takes by default."""

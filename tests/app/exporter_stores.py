@@ -51,13 +51,25 @@ class Stores:
     def promote(self, version: int) -> None:
         self.ledger.append(Entry("promote", "done", f"attempt{version}", "test", "test", None, version))
 
-    def report_drift(self, at: datetime, share: float, *, hurts: bool = False, mode: Mode = "online") -> None:
-        """Of the hour that ends then."""
+    def report_drift(
+        self,
+        at: datetime,
+        share: float,
+        *,
+        hurts: bool = False,
+        mode: Mode = "online",
+        **columns: tuple[float | None, float, float],
+    ) -> None:
+        """Of the hour that ends then; each column with its distance, floor and limit."""
+        measured = [
+            {"name": name, "distance": distance, "floor": floor, "limit": limit}
+            for name, (distance, floor, limit) in columns.items()
+        ]
         verdict: Verdict = "drift" if share else "steady"
         report = DriftReport(
             id=f"dr_{mode}_{at:%d%H}", task="ad_writer", mode=mode, window_start=at - HOUR, window_end=at, rows=900,
-            reference="r" * 64, verdict=verdict, why="", share=share, hurts=hurts, columns={}, report_key="",
-            created_at=at,
+            reference="r" * 64, verdict=verdict, why="", share=share, hurts=hurts, columns={"measured": measured},
+            report_key="", created_at=at,
         )  # fmt: skip
         with self.database.begin() as connection:
             drift_reports.insert(connection, report)

@@ -144,7 +144,7 @@ def process(url: str, *, lease_seconds: float, fatal_sku: str = "") -> Iterator[
             started.kill()
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_process_killed_in_the_middle_is_followed_by_one_that_finishes(database: Database, url: str) -> None:
     batch_id = queue(database, 120)
     with process(url, lease_seconds=1) as first:
@@ -165,7 +165,7 @@ def test_a_process_killed_in_the_middle_is_followed_by_one_that_finishes(databas
     assert len(told) + len(told_later) >= 120 - 4
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_product_that_kills_its_process_fails_after_three_and_the_others_are_written(
     database: Database, url: str
 ) -> None:
@@ -190,7 +190,7 @@ def test_a_product_that_kills_its_process_fails_after_three_and_the_others_are_w
     assert max(item.attempts for item in items[1:]) <= ATTEMPTS
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_database_that_is_away_for_a_while_costs_no_product(
     postgres: PostgresServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -199,7 +199,10 @@ def test_a_database_that_is_away_for_a_while_costs_no_product(
         writer = BatchWriter(seconds=0.005)
         with working(database, writer):
             wait_until(lambda: row_of(database, batch_id).written >= 20, "some items", WAIT_SECONDS_MAX)
+            writer.gate.clear()
+            wait_until(lambda: len(writer.started) > len(writer.calls), "an item to be in hand")
             postgres.stop()
+            writer.gate.set()
             wait_until(lambda: "a written item waits for the database" in caplog.text, "the outage to be noticed")
             postgres.start()
             wait_for(database, batch_id)

@@ -213,6 +213,20 @@ async def test_results_can_be_read_while_the_batch_runs_in_the_order_of_the_prod
     assert done["finished_at"] is not None
 
 
+async def test_results_behind_a_place_leave_out_what_was_read_before(tmp_path: Path) -> None:
+    async with remembering(tmp_path, ROUTERS) as client:
+        batch_id = await created(client, count=4)
+        await write(client, batch_id, 0, 1, 3)
+        answers = [await client.get(f"/v1/batches/{batch_id}/results", params={"after": after}) for after in (-1, 0, 3)]
+        refused = [
+            await client.get(f"/v1/batches/{batch_id}/results", params={"after": after}) for after in (-2, 10_001)
+        ]
+
+    places = [[json.loads(line)["place"] for line in answer.text.splitlines()] for answer in answers]
+    assert places == [[0, 1, 3], [1, 3], []]
+    assert [answer.status_code for answer in refused] == [422, 422]
+
+
 async def test_a_cancelled_batch_keeps_what_is_finished(tmp_path: Path) -> None:
     async with remembering(tmp_path, ROUTERS) as client:
         batch_id = await created(client)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -181,3 +183,51 @@ def test_without_a_token_or_a_client_it_says_what_is_missing(capsys):
 def test_a_file_that_is_not_there_is_no_verdict(tmp_path, capsys):
     assert compare(tmp_path, "http://a", "http://b") == CANNOT_SAY
     assert "cannot say: " in capsys.readouterr().err
+
+
+@pytest.fixture
+def stranger() -> Iterator[str]:
+    """Something else than Adloom: it answers every POST with 200, and with no text that can be unpacked."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            content = b"{}" if self.path == "/v1/token" else b"no gzip"
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            if self.path != "/v1/token":
+                self.send_header("Content-Encoding", "gzip")
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            """Silent."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_an_answer_that_is_none_of_adlooms_is_no_verdict(tmp_path, capsys, stranger):
+    (tmp_path / "token").write_text("a-token", encoding="utf-8")
+    status = compare(tmp_path, stranger, stranger)
+    said = capsys.readouterr().out
+
+    assert status == CANNOT_SAY  # 1, which an error would end with, means worse
+    assert "the stable release answered 0 of" in said
+
+
+def test_a_token_that_does_not_come_is_no_verdict(tmp_path, capsys, stranger):
+    for name in ("client", "secret"):
+        (tmp_path / name).write_text("a-secret-of-this-test", encoding="utf-8")
+    files = ["--client-file", str(tmp_path / "client"), "--secret-file", str(tmp_path / "secret")]
+    status = main(["--stable", stranger, "--canary", stranger, *files])
+    said = capsys.readouterr().err
+
+    assert status == CANNOT_SAY
+    assert "is no Adloom: check its address" in said
+    assert "a-secret-of-this-test" not in said

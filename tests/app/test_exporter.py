@@ -26,6 +26,7 @@ from tests.app.exporter_stores import HOUR, UPLOADED, Stores, answering_version
 
 WAIT_SECONDS_MAX = 20.0
 INTERVAL_SECONDS = 0.4
+COUNTED = ("adloom_retrains", "adloom_batches", "adloom_pipeline_failures", "adloom_pipeline_late")
 SOURCES = {"catalogue", "batches", "ledger", "drift", "pipelines", "retrains", "service", "truth"}
 
 
@@ -134,11 +135,10 @@ def test_empty_stores_are_up_and_nothing_is_made_up(stores: Stores) -> None:
     with running(stores) as (_, metrics):
         found = scrape_until(metrics, lambda found: found.get("adloom_exporter_source_up[retrains]") == 1)
         found = scrape_until(metrics, lambda found: found.get("adloom_exporter_source_up[batches]") == 1)
+        found = scrape_until(metrics, lambda found: found.get("adloom_exporter_source_up[pipelines]") == 1)
 
-    assert {
-        name for name in found if not name.startswith(("adloom_exporter", "adloom_retrains", "adloom_batches"))
-    } == set()
-    assert {value for name, value in found.items() if name.startswith(("adloom_retrains", "adloom_batches"))} == {0}
+    assert {name for name in found if not name.startswith(("adloom_exporter", *COUNTED))} == set()
+    assert {value for name, value in found.items() if name.startswith(COUNTED)} == {0}
     assert "adloom_exporter_source_up[service]" not in found
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.exporter_sources import Reading, SourceError, all_sources
+from app.exporter_sources import FEATURES_MAX, Reading, SourceError, all_sources
 from model.store.retrains import OUTCOMES, TRIGGERS
 from tests.app.exporter_stores import HOUR, UPLOADED, Stores
 from tests.app.service_client import service as running_service
@@ -50,6 +50,28 @@ def test_the_latest_window_counts_whenever_it_was_reported(stores: Stores, share
         "adloom_drift_hurts": float(hurts),
         "adloom_drift_report_timestamp_seconds": UPLOADED.timestamp(),
     }
+
+
+def test_each_feature_is_told_as_a_share_of_what_counts_as_drift(stores: Stores) -> None:
+    features = {
+        "category": (0.3, 0.2, 0.1),
+        "channel": (0.1, 0.1, 0.4),
+        "rare": (None, 0.1, 0.1),
+        "odd": (0.2, 0.0, 0.0),
+    }
+    stores.report_drift(UPLOADED - HOUR, 0.0, old=(0.1, 0.1, 0.1))
+    stores.report_drift(UPLOADED, 0.5, **features)
+    found = {reading.labels: reading.value for reading in _read(stores, "drift") if reading.labels}
+
+    assert found == {("category",): pytest.approx(1.5), ("channel",): pytest.approx(0.25)}
+
+
+@pytest.mark.parametrize("count", [FEATURES_MAX, FEATURES_MAX + 1])
+def test_of_too_many_features_those_furthest_away_are_told(stores: Stores, count: int) -> None:
+    stores.report_drift(UPLOADED, 0.5, **{f"feature_{number}": (number, 1.0, 1.0) for number in range(count)})
+    found = [reading.value for reading in _read(stores, "drift") if reading.labels]
+
+    assert found == [float(number) for number in reversed(range(count))][:FEATURES_MAX]
 
 
 def test_every_trigger_and_outcome_is_published_before_it_first_happens(stores: Stores) -> None:

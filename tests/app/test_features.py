@@ -284,7 +284,7 @@ def _is_up(port: int) -> bool:
         return False
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 async def test_the_service_reads_what_a_real_feature_server_serves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -267,7 +267,7 @@ def test_an_issuer_with_https_or_on_this_machine_is_taken(url: str) -> None:
         {"kty": "EC", "crv": "P-384", "x": "AA", "y": "AA", "kid": "a"},
         {"kty": "OKP", "crv": "Ed25519", "x": "AA", "kid": "a"},
     ],
-    ids=lambda entry: json.dumps(entry)[:40],
+    ids=lambda entry: " ".join(f"{name}={value}"[:12] for name, value in entry.items() if name not in ("x", "y", "n")),
 )
 def test_a_key_that_is_not_for_us_is_left_out_and_the_others_stay(entry: dict[str, Any]) -> None:
     good = public_jwk(RSA_KEY, "good")

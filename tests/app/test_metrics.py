@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app import exporter
 from app.metrics import DECLARED, OUTCOMES, Metrics, ModelFacts, Sources
+from app.settings import Settings
 from app.studio import Commission, DeadlineError, StudioBusyError, StudioDownError, WritingError
 from model.channel import channel, channels
 from model.creative import Creative, Finding
@@ -37,9 +38,11 @@ AGREED_SERVICE = {
     "adloom_engine_queue_capacity": set(),
     "adloom_writer_up": set(),
     "adloom_limits_store_up": set(),
+    "adloom_commit_timestamp_seconds": {"commit"},
 }
 AGREED_EXPORTER = {
     "adloom_drift_share_ratio": set(),
+    "adloom_drift_feature_ratio": {"feature"},
     "adloom_drift_report_timestamp_seconds": set(),
     "adloom_champion_version": set(),
     "adloom_truth_divergence": set(),
@@ -116,7 +119,7 @@ def test_service_and_exporter_declare_what_was_agreed() -> None:
 
 
 def test_every_declared_metric_and_no_other_of_ours_is_in_a_scrape_with_its_labels_and_its_help() -> None:
-    metrics = Metrics(sources=FULL)
+    metrics = Metrics(ModelFacts(commit="0123abc", commit_seconds=1_790_000_000), FULL)
     metrics.request("POST", "/v1/creatives", 429, 0.1)
     found = {}
     for family in text_string_to_metric_families(metrics.exposition()[0].decode()):
@@ -211,6 +214,21 @@ def test_series_that_rules_will_ask_for_begin_at_zero() -> None:
         assert found[f"adloom_store_errors_total{{part={part}}}"] == 0
 
 
+def test_answers_and_refusals_that_are_expected_begin_at_zero_and_others_with_their_first() -> None:
+    metrics = Metrics()
+    metrics.expect([("POST", "/v1/creatives", 500)], ["/v1/creatives", "/v1/channels"])
+    before = values(metrics)
+    metrics.request("POST", "/v1/creatives", 500, 0.1)
+    name = "adloom_http_request_duration_seconds_count"
+
+    assert {key: value for key, value in before.items() if key.startswith((name, "adloom_rate_limited"))} == {
+        f"{name}{{method=POST,route=/v1/creatives,status=500}}": 0,
+        "adloom_rate_limited_total{route=/v1/creatives}": 0,
+        "adloom_rate_limited_total{route=/v1/channels}": 0,
+    }
+    assert values(metrics)[f"{name}{{method=POST,route=/v1/creatives,status=500}}"] == 1
+
+
 def test_verdicts_and_store_errors_are_counted() -> None:
     metrics = Metrics()
     metrics.feedback("reject")
@@ -245,6 +263,31 @@ def test_what_is_running_stands_in_one_series() -> None:
     assert found[f"adloom_model_info{{bundle={'ab' * 32},commit=0123abc,version=7}}"] == 1
 
 
+def test_the_time_of_the_commit_is_published_where_it_is_known() -> None:
+    found = values(Metrics(ModelFacts(commit="0123abc", commit_seconds=1_790_000_000)))
+    unknown = values(Metrics(ModelFacts(commit="0123abc")))
+
+    assert found["adloom_commit_timestamp_seconds{commit=0123abc}"] == 1_790_000_000
+    assert [name for name in unknown if "commit_timestamp" in name] == []
+
+
+@pytest.mark.parametrize(("given", "known"), [("1790000000", 1_790_000_000), ("", 0), ("0", 0)])
+def test_an_image_from_outside_a_repository_has_no_time_of_its_commit(
+    given: str, known: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADLOOM_GIT_COMMIT_TIMESTAMP_SECONDS", given)
+
+    assert Settings().git_commit_timestamp_seconds == known
+
+
+@pytest.mark.parametrize("given", ["-1", "yesterday", " "])
+def test_a_time_of_the_commit_that_is_none_is_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADLOOM_GIT_COMMIT_TIMESTAMP_SECONDS", given)
+
+    with pytest.raises(ValueError, match="git_commit_timestamp_seconds"):
+        Settings()
+
+
 @pytest.mark.parametrize(
     "accept",
     ["application/openmetrics-text; version=1.0.0, text/plain;q=0.5", "application/openmetrics-text;version=x"],
@@ -263,7 +306,8 @@ def test_any_other_gets_plain_text(accept: str) -> None:
 
 @pytest.mark.anyio
 async def test_a_running_service_publishes_every_metric_to_whoever_asks_without_a_token() -> None:
-    async with service(limits={"listChannels": "1/minute"}) as client:
+    built = {"git_commit": "0123abc", "git_commit_timestamp_seconds": 1_790_000_000}
+    async with service(limits={"listChannels": "1/minute"}, **built) as client:
         written = await client.post("/v1/creatives", json=order())
         for _ in range(2):
             await client.get("/v1/channels")
@@ -279,6 +323,8 @@ async def test_a_running_service_publishes_every_metric_to_whoever_asks_without_
         'adloom_http_request_duration_seconds_count{method="GET",route="unmatched",status="404"} 1.0',
         'adloom_creatives_total{channel="instagram",outcome="written"} 1.0',
         'adloom_rate_limited_total{route="/v1/channels"} 1.0',
+        'adloom_rate_limited_total{route="/v1/creatives"} 0.0',
+        'adloom_commit_timestamp_seconds{commit="0123abc"} 1.79e+09',
     ):
         assert line in text
     assert "nowhere" not in text

@@ -118,7 +118,7 @@ def test_a_goal_that_is_missed_says_so() -> None:
     assert [goal["is_met"] for goal in report["goals"]] == [False, False, False, True]
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_short_run_measures_the_real_service_beside_bare_fastapi_without_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from tests.app.memory_client import RIVAL, bearer, parts_of, remembering
 pytestmark = pytest.mark.anyio
 
 ROUTERS = [retrains_route.router]
-KEY = {"Idempotency-Key": "autumn"}
 
 
 async def ask(client: httpx.AsyncClient, reason: str = "A new season.", **headers: str) -> httpx.Response:
@@ -58,25 +56,6 @@ async def test_while_one_is_open_the_next_is_409_and_names_it_and_after_its_end_
     assert first in refused.json()["detail"]
     assert second.status_code == 202
     assert (ended["state"], ended["version"], ended["why"]) == ("promoted", "8", "better by 0.02")
-
-
-async def test_of_many_who_ask_at_once_one_is_served(tmp_path: Path) -> None:
-    async with remembering(tmp_path, ROUTERS) as client:
-        answers = await asyncio.gather(*(ask(client, f"Reason {number}.") for number in range(8)))
-    made = [answer.json()["id"] for answer in answers if answer.status_code == 202]
-
-    assert sorted(answer.status_code for answer in answers) == [202] + [409] * 7
-    assert all(made[0] in answer.json()["detail"] for answer in answers if answer.status_code == 409)
-
-
-async def test_the_same_key_gives_the_first_answer_although_that_retrain_is_open(tmp_path: Path) -> None:
-    async with remembering(tmp_path, ROUTERS) as client:
-        first, second = await ask(client, **KEY), await ask(client, **KEY)
-        other = await ask(client, "Another reason.", **KEY)
-
-    assert (first.status_code, second.status_code, other.status_code) == (202, 202, 422)
-    assert second.content == first.content
-    assert second.headers["idempotent-replayed"] == "true"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from tests.app.service_client import order
 from tests.app.service_process import ROOT, START_SECONDS_MAX, bearer_in, serving
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.proof
 
 ABSENT = ("torch", "transformers", "optimum", "airflow", "mlflow")
 RESIDENT_MEGABYTES_MAX = 600

@@ -113,7 +113,7 @@ async def test_a_waiting_request_that_times_out_gives_its_place_back_and_is_neve
     studio.start()
     in_progress = asyncio.create_task(studio.write(COMMISSION))
     await until_begun(writer)
-    with pytest.raises(DeadlineError):
+    with pytest.raises(StudioBusyError):
         await studio.write(COMMISSION)
     depth = studio.depth
     with pytest.raises(DeadlineError):
@@ -212,6 +212,78 @@ async def test_retry_after_grows_with_the_queue_and_with_how_long_writing_takes(
 
     assert quick._retry_after_seconds() == 1
     assert slow._retry_after_seconds() > 5
+
+
+class TickingWriter(GatedWriter):
+    """Takes so many seconds of a clock of the test for each channel."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.seconds = seconds
+
+    def words(self, *given: Any) -> Any:
+        self.now += self.seconds
+        return super().words(*given)
+
+
+async def known_to_take(seconds: float, *, timeout_seconds: float) -> tuple[TickingWriter, Studio]:
+    """A studio that has written enough to know how long a channel takes; its gate is shut again."""
+    writer = TickingWriter(seconds)
+    studio = Studio(writer, queue_depth_max=9, timeout_seconds=timeout_seconds, clock=lambda: writer.now)
+    studio.start()
+    writer.gate.set()
+    for _ in range(30):
+        await studio.write(COMMISSION)
+    writer.gate.clear()
+    writer.begun.clear()
+    return writer, studio
+
+
+@pytest.mark.parametrize(("timeout_seconds", "is_taken"), [(29.0, False), (32.0, True)])
+async def test_what_could_not_be_written_in_time_is_refused_at_once(timeout_seconds: float, is_taken: bool) -> None:
+    writer, studio = await known_to_take(10.0, timeout_seconds=timeout_seconds)
+    in_progress = asyncio.create_task(studio.write(COMMISSION))  # of two channels: one is reckoned as done
+    await until_begun(writer)
+    waiting = asyncio.create_task(studio.write(COMMISSION))  # 10 s more of it, and 20 s of its own
+    await (until_depth(studio, 1) if is_taken else asyncio.wait([waiting]))
+    writer.seconds = 0.0
+    writer.gate.set()
+    await in_progress
+    outcome = (await asyncio.gather(waiting, return_exceptions=True))[0]
+    studio.close()
+
+    assert isinstance(outcome, StudioBusyError) is not is_taken
+
+
+async def test_however_slow_it_was_what_need_not_wait_is_begun() -> None:
+    writer, studio = await known_to_take(10.0, timeout_seconds=20.0)
+    writer.seconds = 1.0
+    writer.gate.set()
+    written = await studio.write(COMMISSION)
+    studio.close()
+
+    assert len(written) == 2
+
+
+async def test_what_has_waited_too_long_is_refused_and_the_next_is_written() -> None:
+    writer, studio = await known_to_take(1.0, timeout_seconds=WAIT_SECONDS_MAX)
+    in_progress = asyncio.create_task(studio.write(COMMISSION))
+    await until_begun(writer)
+    late = asyncio.create_task(studio.write(COMMISSION))
+    await until_depth(studio, 1)
+    writer.now += WAIT_SECONDS_MAX - 1  # less than it may wait, and too much for two channels more
+    writer.seconds = 0.0
+    writer.gate.set()
+    with pytest.raises(StudioBusyError):
+        await late
+    await in_progress
+    begun = len(writer.calls)
+    written = await studio.write(COMMISSION)
+    studio.close()
+
+    assert len(written) == 2
+    assert len(writer.calls) == begun + 2
 
 
 async def test_a_closed_studio_takes_nothing_and_leaves_nobody_waiting() -> None:

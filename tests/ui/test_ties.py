@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from app.cli import main
-from app.ui import server
+from app.ui import model_figures, server
 from app.ui.pages import FOLDER
 from app.ui.settings import Settings
 from model.prompt import VOICES
+from model.store.one_open import OPEN
+from model.store.retrains import OUTCOMES, TRIGGERS
 from model.validity import FINDINGS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,3 +95,24 @@ def test_a_wrong_setting_is_named_without_its_value(capsys, monkeypatch):
 def test_the_command_line_itself_does_not_know_the_page(capsys):
     assert main(["ui"]) == 2
     assert "ui" in capsys.readouterr().err
+
+
+def test_what_is_open_and_how_a_retrain_ends_is_as_the_pipelines_say():
+    shown = (ASSETS / "model.js").read_text(encoding="utf-8")
+    ended = re.search(r"const ENDED = \{(.+?)\};", shown).group(1)
+
+    assert model_figures.OPEN == OPEN
+    assert tuple(re.findall(r"(\w+): \"", ended)) == OUTCOMES
+
+
+def test_whatever_asks_for_a_retrain_is_named_in_the_same_words_while_it_runs_and_afterwards():
+    shown = (ASSETS / "model.js").read_text(encoding="utf-8")
+    causes = dict(re.findall(r"(\w+): \"([^\"]+)\"", re.search(r"const CAUSES = \{(.+?)\};", shown).group(1)))
+    rows = [
+        {"state": "failed", "trigger": trigger, "asked_by": "x", "cause": {}, "why": "", "version": "", "ended_at": ""}
+        for trigger in TRIGGERS
+    ]
+    told = {row["trigger"]: event.who for row, event in zip(rows, model_figures.retrains(rows), strict=True)}
+
+    assert told.pop("manual") == "asked for by x"
+    assert {trigger: words.lower() for trigger, words in causes.items()} == told

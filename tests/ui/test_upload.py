@@ -11,7 +11,7 @@ import pytest
 
 from app.ui import upload
 from app.ui.sample import FILE, sample_upload
-from app.ui.upload import NAMES, Upload, UploadError, media_type_of, read_rows
+from app.ui.upload import NAMES, UploadError, media_type_of, open_upload, read_rows
 from model.columns import NAMES as SERVICE_NAMES
 
 CSV = b"\xef\xbb\xbfsku;Titel;title;price\nA-1;x;Blue bowl;19,90 EUR\n;x;;\nB-2;x;Grey vase;\n"
@@ -86,21 +86,21 @@ def test_a_catalogue_is_known_by_its_ending(name, kind):
 
 
 def test_a_part_of_a_csv_holds_the_wanted_rows_with_every_column():
-    part = Upload("a.csv", CSV, "text/csv", (), {}).part({"B-2"})
+    part = open_upload("a.csv", CSV, "text/csv", {}).part({"B-2"})
 
     assert part.decode() == "sku;Titel;title;price\r\nB-2;x;Grey vase;\r\n"
 
 
 def test_a_part_of_json_holds_the_wanted_records_unchanged():
     records = [{"sku": "A", "title": "Bowl", "material": "clay"}, {"sku": "B", "title": "Vase"}]
-    part = Upload("a.json", json.dumps(records).encode(), "application/json", (), {}).part({"A"})
+    part = open_upload("a.json", json.dumps(records).encode(), "application/json", {}).part({"A"})
 
     assert json.loads(part) == records[:1]
 
 
 @pytest.mark.parametrize(("content", "skus"), [(b"", {"A-1"}), (CSV, {"unknown"})])
 def test_there_is_no_part_of_a_file_that_was_not_kept_or_lacks_the_products(content, skus):
-    assert Upload("a.csv", content, "text/csv", (), {}).part(skus) == b""
+    assert open_upload("a.csv", content, "text/csv", {}).part(skus) == b""
 
 
 def test_no_more_rows_are_kept_than_the_bound(monkeypatch):

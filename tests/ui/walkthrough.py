@@ -1,7 +1,8 @@
 """
 Record the page's main path on the built model: an animated picture, and a screenshot of each page at two widths.
 
-Needs the bundle of `make bundle`, chromium and playwright: `python -m tests.ui.walkthrough --out out/ui`.
+Needs the bundle of `make bundle`, chromium and playwright: `python -m tests.ui.walkthrough --out out/ui`. A registry in
+its folder is published first, so that the page Model has versions to show.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from PIL import Image
 from app.generate import default_bundle
 from app.main import create_app as create_service
 from app.settings import Settings as ServiceSettings
+from model.publication import publish_after
+from model.registry import DEFAULT_FOLDER
 from tests.app.service_client import embedded
 from tests.ui.page_parts import chromium, place_before, window
 
@@ -88,6 +91,16 @@ def run_sample(page: Any, film: Film, url: str) -> None:
     page.locator("#progress", has_text="stopped").wait_for(timeout=WAIT_MILLISECONDS)
 
 
+def show_model(page: Any, film: Film, url: str) -> None:
+    """Two versions side by side as far as a registry was published, and what the owner can do."""
+    page.goto(f"{url}/model")
+    film.take(hold=True)
+    for place in (".scores", ".samples", "#versions"):
+        if page.locator(place).count():
+            page.locator(place).evaluate("one => one.scrollIntoView()")
+            film.take(hold=True)
+
+
 def tell(text: str) -> None:
     """Progress, on standard output."""
     sys.stdout.write(f"{text}\n")
@@ -101,13 +114,15 @@ def main() -> None:
     out: Path = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
+        publish_after(DEFAULT_FOLDER, embedded(folder)["database_url"])
         settings = ServiceSettings(**(embedded(folder) | {"bundle": default_bundle(), "request_timeout_seconds": 300}))
         with place_before(create_service(settings), request_timeout_seconds=330) as at, chromium() as browser:
             with window(browser, at, width=WIDTH) as page:
                 film = Film(page)
                 create(page, film)
                 run_sample(page, film, at.url)
-                for name in ("model", "health", "data"):
+                show_model(page, film, at.url)
+                for name in ("health", "data"):
                     page.goto(f"{at.url}/{name}")
                     film.take(hold=True)
                 film.write(out / "walkthrough.webp")

@@ -48,7 +48,7 @@ async function* pieces(answer, separator) {
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let held = "";
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await reader.read().catch((error) => { throw error.name === "AbortError" ? error : away(); });
     if (done) { break; }
     held += value;
     const whole = held.split(separator);

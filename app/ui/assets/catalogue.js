@@ -63,7 +63,7 @@ const showUpload = () => {
 
 const take = (state) => {
   upload = state.upload;
-  titles = new Map(state.rows.map((row) => [row.sku, row.title]));
+  titles = new Map(Object.entries(state.titles ?? {}));
   showUpload();
 };
 
@@ -142,7 +142,7 @@ const begin = async () => {
     const known = await channels();
     fillChannels(byId("channels"), known, ["instagram", "google_rsa"]);
     results.channels = known;
-    const state = await ask("GET", "/catalogue/state");
+    const state = await ask("GET", "/catalogue/state?all=1");
     results.decisions = new Map(Object.entries(state.decisions ?? {}));
     take(state);
     if (run.batches.length) { await doing(pickUp); }

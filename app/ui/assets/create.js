@@ -4,6 +4,7 @@ import { ask, channels, events, Problem, request } from "./api.js";
 import { Card, wordsOf } from "./card.js";
 import { byId, counted, el, notice, words } from "./dom.js";
 import { fillChannels, picked } from "./order.js";
+import { Photograph } from "./photograph.js";
 
 const EXAMPLE = {
   title: "Gooseneck kettle Loch, 1.2 l",
@@ -22,8 +23,12 @@ let running = null;
 let seed = 0;
 let rows = [];
 
+/* Another product is another ad: it begins with the first seed again. */
+const beginAnew = () => { seed = 0; go.textContent = "Write ads"; };
+const photograph = new Photograph({ onChange: beginAnew });
+
 const product = () => Object.fromEntries(
-  FIELDS.map((name) => [name, form.elements[name].value.trim()]).filter(([, value]) => value),
+  FIELDS.map((name) => [name, (name === "image" && photograph.image) || form.elements[name].value.trim()]).filter(([, value]) => value),
 );
 
 const order = () => {
@@ -39,6 +44,7 @@ const order = () => {
 };
 
 const fill = (values) => {
+  photograph.remove();
   for (const name of FIELDS) { form.elements[name].value = values[name] ?? ""; }
 };
 
@@ -75,6 +81,10 @@ const places = (asked, known) => {
 };
 
 const showProblem = (problem) => {
+  if (problem.type.endsWith(":photograph-not-found")) {
+    photograph.remove();
+    problem.message = "The photograph is kept no longer: choose the file again, and write again.";
+  }
   const fields = problem.errors.map((each) => each.pointer?.match(/^#\/product\/(\w+)/u)?.[1]).filter(Boolean);
   fields.forEach((name) => form.elements[name]?.setAttribute("aria-invalid", "true"));
   const details = problem.errors.map((each) => words("p", each.detail));
@@ -116,6 +126,9 @@ const clearUnfinished = (cards) => {
 const run = async () => {
   form.querySelectorAll("[aria-invalid]").forEach((input) => input.removeAttribute("aria-invalid"));
   byId("trouble").replaceChildren();
+  go.disabled = true;
+  await photograph.sending;
+  go.disabled = false;
   const asked = order();
   if (!asked.product.title) { showProblem(new Problem({ detail: "Give the product a title.", errors: [{ pointer: "#/product/title", detail: "" }] }, 422)); return; }
   if (!asked.channels.length) { showProblem(new Problem({ detail: "Choose at least one channel." }, 422)); return; }
@@ -144,19 +157,21 @@ const run = async () => {
     running = null;
     go.disabled = false;
     stop.hidden = true;
+    // A button that is disabled or hidden loses the keyboard, which would begin at the top of the page again.
+    if (document.activeElement === document.body) { go.focus({ preventScroll: true }); }
   }
 };
 
 form.addEventListener("submit", (event) => { event.preventDefault(); if (!running) { run(); } });
 form.addEventListener("input", (event) => {
-  if (FIELDS.includes(event.target.name)) { seed = 0; go.textContent = "Write ads"; event.target.removeAttribute("aria-invalid"); }
+  if (FIELDS.includes(event.target.name)) { beginAnew(); event.target.removeAttribute("aria-invalid"); }
 });
 stop.addEventListener("click", () => running?.abort());
-byId("example").addEventListener("click", () => { fill(EXAMPLE); seed = 0; form.elements.title.focus(); });
+byId("example").addEventListener("click", () => { fill(EXAMPLE); beginAnew(); form.elements.title.focus(); });
 form.elements.candidates.addEventListener("input", () => { byId("candidates-shown").textContent = form.elements.candidates.value; });
 byId("row").addEventListener("change", (event) => {
   const row = rows[Number(event.target.value)];
-  if (row) { fill(row); seed = 0; go.textContent = "Write ads"; }
+  if (row) { fill(row); beginAnew(); }
 });
 
 const begin = async () => {

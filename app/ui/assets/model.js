@@ -1,11 +1,16 @@
-/* The page Model: ask for a retrain, and see how far it is. */
+/* The page Model: ask for a retrain and see how far it is; more samples, and what findings mean. */
 
 import { ask, Problem } from "./api.js";
 import { byId, el, notice, wait, words } from "./dom.js";
+import { FINDINGS } from "./findings.js";
+import { beginPairs } from "./model_pairs.js";
+import { beginRollback } from "./model_rollback.js";
 
 const KEPT = "adloom.retrain";
 const POLL_MILLISECONDS = 2000;
 const ENDED = { promoted: "A better model was made and promoted.", refused: "The new model was not better: the champion stays.", failed: "The retrain failed: the champion stays.", dismissed: "The retrain was not started." };
+
+const CAUSES = { drift: "Because of drift", feedback: "Because of feedback", schedule: "By the schedule" };
 
 const step = (text, state) => el("li", { class: state, text, "aria-current": state === "now" ? "step" : null });
 
@@ -22,6 +27,7 @@ const show = (row) => {
     step(over ? ENDED[row.state] : "Promote, or keep the champion", over ? (row.state === "promoted" ? "done" : "bad") : ""),
   );
   byId("retrain-why").textContent = row.why || "";
+  byId("retrain-who").textContent = CAUSES[row.trigger] ?? `Asked for by ${row.asked_by}: ${row.cause.reason ?? ""}`;
   byId("retrain-id").textContent = row.id;
   byId("retrain-panel").hidden = false;
   return over;
@@ -59,5 +65,20 @@ byId("retrain")?.addEventListener("submit", async (event) => {
   } finally { byId("ask").disabled = false; }
 });
 
-const kept = sessionStorage.getItem(KEPT);
-if (kept && byId("retrain")) { follow(kept); }
+for (const item of document.querySelectorAll("[data-finding]")) {
+  const says = FINDINGS[item.dataset.finding];
+  if (says) { item.append(words("span", says)); }
+}
+byId("more-samples")?.addEventListener("click", (event) => {
+  const later = [...document.querySelectorAll(".samples .later")];
+  for (const item of later) { item.hidden = false; }
+  later[0]?.setAttribute("tabindex", "-1");
+  later[0]?.focus();
+  event.currentTarget.parentElement.hidden = true;
+});
+
+beginPairs();
+beginRollback();
+// What drift or somebody else led to is shown as what one asked for oneself.
+const shown = byId("retrain-panel")?.dataset.open || sessionStorage.getItem(KEPT);
+if (shown) { follow(shown); }

@@ -6,19 +6,34 @@ import { wait } from "./dom.js";
 const KEPT = "adloom.run";
 const POLL_MILLISECONDS = 700;
 const AGAIN_MILLISECONDS = 3000;
-const LIVE_PRODUCTS_MAX = 300;
 const SEED_STEP = 1;
+const LAST_READS_MAX = 5;
+
+/* What has been read of one batch: every product up to the place `after`, and those `beyond` it that came early. */
+class Reading {
+  constructor(batch) { Object.assign(this, { batch, after: -1, beyond: new Set(), isWhole: false }); }
+
+  /* Whether the product at `place` is new. */
+  note(place) {
+    if (place <= this.after || this.beyond.has(place)) { return false; }
+    this.beyond.add(place);
+    while (this.beyond.delete(this.after + 1)) { this.after += 1; }
+    return true;
+  }
+}
 
 export class Run {
   constructor({ tell }) {
     this.tell = tell;
-    this.batches = [];
-    this.settings = null;
-    this.snapshot = "";
-    this.latest = null;
-    this.ads = new Map();
-    this.failed = new Map();
-    this.unwritten = new Set();
+    Object.assign(this, Run.nothing());
+  }
+
+  /* `changes` counts what was read, so that whoever shows it knows whether to look again. */
+  static nothing() {
+    return {
+      batches: [], settings: null, snapshot: "", latest: null, readings: [], ads: new Map(), failed: new Map(),
+      unwritten: new Set(), changes: 0,
+    };
   }
 
   /* Survives a page that is loaded again, and a session that ended in between. No secret is in it. */
@@ -35,7 +50,7 @@ export class Run {
 
   forget() {
     sessionStorage.removeItem(KEPT);
-    Object.assign(this, { batches: [], settings: null, snapshot: "", latest: null, ads: new Map(), failed: new Map(), unwritten: new Set() });
+    Object.assign(this, Run.nothing());
   }
 
   get isOpen() { return this.latest !== null && ["queued", "running"].includes(this.latest.state); }
@@ -63,14 +78,16 @@ export class Run {
 
   async follow() {
     let seen = -1;
+    let lastReads = 0;
     for (;;) {
       try {
         this.latest = await ask("GET", `/api/batches/${this.batches.at(-1)}`);
         const done = this.latest.written + this.latest.failed;
-        if (!this.isOpen || (done !== seen && this.latest.products <= LIVE_PRODUCTS_MAX)) { await this.read(); }
+        if (!this.isOpen || done !== seen) { await this.read(); }
         seen = done;
         this.tell("");
-        if (!this.isOpen) { return; }
+        lastReads += this.isOpen ? 0 : 1;
+        if (!this.isOpen && (this.isRead || lastReads === LAST_READS_MAX)) { return; }
         await wait(POLL_MILLISECONDS);
       } catch (error) {
         if (!(error instanceof Problem) || (error.status > 0 && error.status < 500 && error.status !== 429)) { throw error; }
@@ -80,20 +97,28 @@ export class Run {
     }
   }
 
+  get isRead() { return this.readings.length === this.batches.length && this.readings.every((reading) => reading.isWhole); }
+
+  /* Only what is new: of 10,000 products everything would be megabytes, each time. */
   async read() {
-    const ads = new Map();
-    const failed = new Map();
-    const unwritten = new Set();
-    for (const batch of this.batches) {
-      const answer = await request("GET", `/api/batches/${batch}/results`);
+    for (const batch of this.batches.slice(this.readings.length)) { this.readings.push(new Reading(batch)); }
+    const last = this.readings.at(-1);
+    for (const reading of this.readings.filter((each) => !each.isWhole)) {
+      const mayGrow = reading === last && this.isOpen;
+      const answer = await request("GET", `/catalogue/results/${reading.batch}?after=${reading.after}`);
       for await (const item of jsonLines(answer)) {
-        failed.delete(item.sku);
-        unwritten.delete(item.sku);
-        if (item.state === "failed") { failed.set(item.sku, item.error); }
-        if (item.state === "cancelled") { unwritten.add(item.sku); }
-        for (const ad of item.creatives) { ads.set(`${ad.sku} ${ad.channel}`, ad); }
+        if (reading.note(item.place)) { this.take(item); }
       }
+      reading.isWhole = !mayGrow && (reading !== last || reading.after + 1 >= this.latest.products);
     }
-    Object.assign(this, { ads, failed, unwritten });
+  }
+
+  take(item) {
+    this.changes += 1;
+    this.failed.delete(item.sku);
+    this.unwritten.delete(item.sku);
+    if (item.state === "failed") { this.failed.set(item.sku, item.error); }
+    if (item.state === "cancelled") { this.unwritten.add(item.sku); }
+    for (const ad of item.creatives) { this.ads.set(`${ad.sku} ${ad.channel}`, ad); }
   }
 }
