@@ -109,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             releases = [stack.enter_context(_client(url)) for url in (arguments.stable, arguments.canary)]
             token = _token(arguments, releases)
             pairs = _asked(orders, releases, token, arguments.parallel)
-    except (CannotSayError, OSError, ValueError) as error:
+    except (CannotSayError, httpx.InvalidURL, OSError, ValueError) as error:
         # Not raised: 1, which `adloom` would end with, means worse here.
         print(f"adloom: cannot say: {error}", file=sys.stderr)
         return CANNOT_SAY
@@ -197,11 +197,14 @@ def _token(arguments: argparse.Namespace, releases: Sequence[httpx.Client]) -> s
         given = releases[0].post(
             "/v1/token", data={"grant_type": "client_credentials"}, auth=httpx.BasicAuth(secrets[0], secrets[1])
         )
-    except httpx.TransportError as error:
+    except httpx.HTTPError as error:
         raise CannotSayError(f"the stable release cannot be reached for a token ({type(error).__name__})") from error
     if not given.is_success:
         raise CannotSayError(f"the stable release gave no token ({given.status_code}): check the client and its secret")
-    return str(given.json()["access_token"])
+    try:
+        return str(given.json()["access_token"])
+    except (ValueError, KeyError, TypeError):
+        raise CannotSayError("what answers as the stable release is no Adloom: check its address") from None
 
 
 def _asked(
@@ -229,7 +232,7 @@ def _answer(release: httpx.Client, order: Order, headers: Mapping[str, str]) -> 
     for left in reversed(range(TRIES)):
         try:
             response = release.post("/v1/creatives", json=order.as_dict(), headers=headers)
-        except httpx.TransportError:
+        except httpx.HTTPError:
             return Answer()
         if response.status_code == httpx.codes.TOO_MANY_REQUESTS and left:
             time.sleep(_wait_seconds(response))

@@ -24,6 +24,7 @@ from app.metrics import Declared
 from model.ledger import Ledger, LedgerError, champions
 from model.store import batches, drift_reports, ingests, pipeline_runs, retrains, snapshots, tables
 from model.store.batches import State
+from model.store.drift_reports import DriftReport
 from model.store.tables import Database
 from model.truth import Side
 
@@ -46,6 +47,11 @@ DRIFT_HURTS = Declared(
     "adloom_drift_hurts",
     "1 where validity was below the reference's by more than its margin in the newest drift report.",
 )
+DRIFT_FEATURE = Declared(
+    "adloom_drift_feature_ratio",
+    "Distance of each feature in the newest drift report, as a share of the distance from which on it has drifted.",
+    ("feature",),
+)
 DRIFT_REPORT = Declared("adloom_drift_report_timestamp_seconds", "When the newest drift report was made, Unix time.")
 RETRAINS = Declared(
     "adloom_retrains_total", "Retrains that have ended, by what caused them and how.", ("trigger", "outcome")
@@ -64,8 +70,15 @@ CERTIFICATE = Declared(
 )
 READ_METRICS = (
     INGEST, PRODUCTS, BATCHES, CHAMPION, DIVERGENCE, DRIFT_SHARE, DRIFT_HURTS, DRIFT_REPORT, RETRAINS, USELESS,
-    PIPELINE_FAILURES, PIPELINE_LATE, PIPELINE_SUCCESS, BATCH_PROGRESS, SPENT, CERTIFICATE,
+    PIPELINE_FAILURES, PIPELINE_LATE, PIPELINE_SUCCESS, BATCH_PROGRESS, SPENT, CERTIFICATE, DRIFT_FEATURE,
 )  # fmt: skip
+
+DAGS = (
+    "generate_batch", "ingest_catalogue", "monitor_drift", "release_writer", "rollback_writer", "train_writer",
+)  # fmt: skip
+"""Their counters begin at zero, or a rate would not see their first failure; others are told once they have ended."""
+FEATURES_MAX = 50
+"""Of one report, those that drifted furthest: a report is data, and must not decide how many series there are."""
 
 _OLDEST_PROGRESS = sa.select(sa.func.min(tables.batches.c.updated_at, type_=tables.batches.c.updated_at.type)).where(
     tables.batches.c.state.in_(("queued", "running"))
@@ -150,7 +163,18 @@ def drift(database: Database) -> list[Reading]:
         Reading(DRIFT_SHARE, newest.share),
         Reading(DRIFT_HURTS, float(newest.hurts)),
         Reading(DRIFT_REPORT, newest.created_at.timestamp()),
+        *_features(newest),
     ]
+
+
+def _features(report: DriftReport) -> list[Reading]:
+    """Of those features that had rows enough to be judged."""
+    found = []
+    for column in report.columns.get("measured", ()):
+        distance, threshold = column.get("distance"), max(column.get("floor", 0), column.get("limit", 0))
+        if distance is not None and threshold > 0:
+            found.append(Reading(DRIFT_FEATURE, distance / threshold, (column["name"],)))
+    return sorted(found, key=lambda reading: -reading.value)[:FEATURES_MAX]
 
 
 def retrain_outcomes(database: Database, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> list[Reading]:
@@ -167,17 +191,18 @@ def retrain_outcomes(database: Database, clock: Callable[[], datetime] = lambda:
 
 
 def pipeline_ends(database: Database) -> list[Reading]:
-    """Of every pipeline that ever ended; no time of success where it never succeeded."""
+    """Of every pipeline that is ours or ever ended; no time of success where it never succeeded."""
     _require_database(database)
     with database.connect() as connection:
-        found = pipeline_runs.ended(connection)
-    counts = [
-        Reading(metric, count, (each.dag,))
-        for each in found
-        for metric, count in ((PIPELINE_FAILURES, each.failed), (PIPELINE_LATE, each.late))
-    ]
-    times = [(each.dag, each.succeeded_at) for each in found]
-    return counts + [Reading(PIPELINE_SUCCESS, at.timestamp(), (dag,)) for dag, at in times if at is not None]
+        found = {each.dag: each for each in pipeline_runs.ended(connection)}
+    readings = []
+    for dag in dict.fromkeys((*DAGS, *found)):
+        ended = found.get(dag)
+        readings.append(Reading(PIPELINE_FAILURES, ended.failed if ended else 0, (dag,)))
+        readings.append(Reading(PIPELINE_LATE, ended.late if ended else 0, (dag,)))
+        if ended and ended.succeeded_at is not None:
+            readings.append(Reading(PIPELINE_SUCCESS, ended.succeeded_at.timestamp(), (dag,)))
+    return readings
 
 
 def certificate(url: str) -> list[Reading]:

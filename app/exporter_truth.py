@@ -38,11 +38,20 @@ class GitFile:
 
 def git_says(file: GitFile) -> Side:
     """Raises OSError where nobody answers, TruthError for what is no model.env."""
-    headers = {"Accept": RAW}
-    if file.token_file is not None:
-        headers["Authorization"] = f"Bearer {file.token_file.read_text(encoding='utf-8').strip()}"
+    return side_of_model_env(_content(file.url, git_headers(file)))
+
+
+def git_headers(file: GitFile) -> dict[str, str]:
+    """What to ask with. Raises OSError or ValueError where the token cannot be read."""
+    if file.token_file is None:
+        return {"Accept": RAW}
+    return {"Accept": RAW, "Authorization": f"Bearer {file.token_file.read_text(encoding='utf-8').strip()}"}
+
+
+def side_of_model_env(content: bytes) -> Side:
+    """Raises TruthError for what is no model.env."""
     try:
-        text = _content(file.url, headers).decode("utf-8")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise TruthError("the address of model.env holds no text") from error
     if "MODEL_VERSION=" not in text:

@@ -7,6 +7,7 @@ Reads Git, the promotion ledger, Prometheus or Alertmanager, and the database; a
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -40,10 +41,11 @@ Read = Callable[[], list[Event]]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """0: the timeline is out, whatever could not be read; 1: it could not be written; 2: wrong arguments."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
     span = Span(arguments.since, arguments.until)
     if not timedelta() < span.until - span.since <= timedelta(days=DAYS_MAX):
-        raise SystemExit(f"--until must be later than --since, by at most {DAYS_MAX} days")
+        parser.error(f"--until must be later than --since, by at most {DAYS_MAX} days")
     database = _database()
     try:
         events, unread = collect(readers(arguments, span, database))
@@ -147,15 +149,15 @@ def _database() -> Database | None:
 
 def moment(text: str) -> datetime:
     """An ISO time, UTC unless it says otherwise, or how long ago: 90m, 2h, 3d."""
-    if text[-1:] in UNITS and text[:-1].isdigit():
-        return datetime.now(UTC) - timedelta(**{UNITS[text[-1]]: int(text[:-1])})
+    if ago := re.fullmatch(r"([0-9]{1,5})([mhd])", text):
+        return datetime.now(UTC) - timedelta(**{UNITS[ago[2]]: int(ago[1])})
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(
             f"{text!r} is no time: write 2026-01-15T08:00, or 2h for two hours ago"
         ) from None
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 def _parser() -> CommandParser:

@@ -6,6 +6,8 @@ Each source gives events or raises; knows no form of report.
 
 from __future__ import annotations
 
+import base64
+import http.client
 import json
 import shutil
 import subprocess
@@ -124,7 +126,8 @@ def _stretches(series: dict[str, Any], step_seconds: float, span: Span) -> Itera
     times = [float(at) for at, _ in series["values"]]
     for place, at in enumerate(times):
         if place == 0 or at - times[place - 1] > 1.5 * step_seconds:
-            yield Event(datetime.fromtimestamp(at, UTC), "alert", f"{name} fires")
+            began = "fires already" if at <= span.since.timestamp() else "fires"
+            yield Event(datetime.fromtimestamp(at, UTC), "alert", f"{name} {began}")
         is_last = place == len(times) - 1
         if (is_last and at + step_seconds < span.until.timestamp()) or (
             not is_last and times[place + 1] - at > 1.5 * step_seconds
@@ -147,10 +150,21 @@ def _asked(address: str) -> Any:
     if urllib.parse.urlsplit(address).scheme not in ("http", "https"):
         raise SourceError("its address must begin with http:// or https://")
     try:
-        with urllib.request.urlopen(address, timeout=REQUEST_SECONDS_MAX) as answer:  # noqa: S310 -- looked at above
+        with urllib.request.urlopen(_request(address), timeout=REQUEST_SECONDS_MAX) as answer:  # noqa: S310 -- looked at
             return json.load(answer)
-    except (OSError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException):
         raise SourceError("it does not answer, or not in JSON") from None
+
+
+def _request(address: str) -> urllib.request.Request:
+    """Name and password of an address go into a header, as curl does it: Prometheus may stand behind Grafana."""
+    parts = urllib.parse.urlsplit(address)
+    who, _, where = parts.netloc.rpartition("@")
+    request = urllib.request.Request(parts._replace(netloc=where).geturl())  # noqa: S310 -- the caller has looked
+    if who:
+        told = base64.b64encode(urllib.parse.unquote(who).encode()).decode()
+        request.add_header("Authorization", f"Basic {told}")
+    return request
 
 
 def drift_reports(database: Database, span: Span) -> list[Event]:

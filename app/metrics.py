@@ -6,19 +6,20 @@ Knows no routes. One process a pod: two processes behind one port would each tel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Protocol
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from app.connection import CLIENT_CLOSED_REQUEST
+from app.exposition import OPENMETRICS, Exposition
+from app.histogram import LabelledHistogram
 from app.studio import Commission, DeadlineError, StudioBusyError, StudioDownError
 from model.channel import channels
 from model.creative import Creative
@@ -27,7 +28,6 @@ from model.validity import FINDINGS
 METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 OTHER_METHOD = "other"
 """A client may send any word as a method; a label must not grow with what clients think of."""
-OPENMETRICS = "application/openmetrics-text"
 UNKNOWN_ROUTE = "unmatched"
 """Every address that is no route of ours."""
 
@@ -97,6 +97,9 @@ MODEL_INFO = Declared(
     "adloom_model_info", "What is running: version in the registry, digest of the bundle, commit of the code.",
     ("version", "bundle", "commit"),
 )  # fmt: skip
+COMMIT_TIME = Declared(
+    "adloom_commit_timestamp_seconds", "When the code that is running was committed, Unix time.", ("commit",)
+)
 FEEDBACK = Declared("adloom_feedback_total", "Verdicts of merchants that were taken.", ("verdict",))
 STORE_ERRORS = Declared("adloom_store_errors_total", "Calls to a store that failed, by the part that did.", ("part",))
 LOG_HELD = Declared("adloom_generation_log_held_rows", "Generations that wait to be written to the object store.")
@@ -108,7 +111,7 @@ RATE_LIMITED = Declared("adloom_rate_limited_total", "Requests refused because t
 DECLARED = (
     HTTP_SECONDS, CREATIVES, VALIDITY, FINDINGS_FOUND, TOKENS, FIRST_TOKEN_SECONDS, QUEUE_DEPTH, BATCH_SIZE,
     WAIT_SECONDS, MODEL_INFO, FEEDBACK, STORE_ERRORS, LOG_HELD, LOG_DROPPED, RATE_LIMITED, QUEUE_CAPACITY, WRITER_UP,
-    LIMITS_STORE_UP,
+    LIMITS_STORE_UP, COMMIT_TIME,
 )  # fmt: skip
 """All of the service's own; standard ones of the process (process_*) stand beside them."""
 
@@ -177,6 +180,8 @@ class ModelFacts:
     version: str = ""
     bundle: str = ""
     commit: str = ""
+    commit_seconds: int = 0
+    """When that commit was made, Unix time; 0 where nobody knows."""
 
 
 class Metrics:
@@ -186,7 +191,10 @@ class Metrics:
         # The start of every series is that of the process, which process_start_time_seconds says once.
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left it untyped
         self.registry = CollectorRegistry()
-        self._http_seconds = self._histogram(HTTP_SECONDS)
+        self._http_seconds = LabelledHistogram(
+            HTTP_SECONDS.name, HTTP_SECONDS.help, HTTP_SECONDS.labels, HTTP_SECONDS.buckets
+        )
+        self.registry.register(self._http_seconds)
         self._creatives = self._counter(CREATIVES)
         self._validity = self._histogram(VALIDITY)
         self._findings = self._counter(FINDINGS_FOUND)
@@ -195,9 +203,20 @@ class Metrics:
         self._rate_limited = self._counter(RATE_LIMITED)
         info = Info(MODEL_INFO.name.removesuffix("_info"), MODEL_INFO.help, registry=self.registry)
         info.info({"version": model.version, "bundle": model.bundle, "commit": model.commit})
+        if model.commit_seconds:
+            made = Gauge(COMMIT_TIME.name, COMMIT_TIME.help, COMMIT_TIME.labels, registry=self.registry)
+            made.labels(model.commit).set(model.commit_seconds)
         self.registry.register(_AtScrape(sources))
         ProcessCollector(registry=self.registry)
+        self._exposition = Exposition(self.registry)
         self._begin_at_zero()
+
+    def expect(self, answers: Iterable[tuple[str, str, int]], limited: Iterable[str]) -> None:
+        """Publish from now on, at zero, answers by method, route and status, and refusals by route."""
+        for method, route, status in answers:
+            self._http_seconds.expect((route, method, str(status)))
+        for route in limited:
+            self._rate_limited.labels(route)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request has been answered, or left by its client (status 0). `route` is empty where none matched."""
@@ -206,7 +225,7 @@ class Metrics:
             method if method in METHODS else OTHER_METHOD,
             str(status or CLIENT_CLOSED_REQUEST),
         )
-        self._http_seconds.labels(*labels).observe(seconds)
+        self._http_seconds.observe(labels, seconds)
         if status == TOO_MANY_REQUESTS:
             self._rate_limited.labels(labels[0]).inc()
 
@@ -232,9 +251,7 @@ class Metrics:
 
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
         """What a scrape gets, and its media type, by the scraper's Accept header. Takes some ms: not for a loop."""
-        # Of the header only this: the library raises on a version that is no number.
-        encode, media_type = choose_encoder(OPENMETRICS if OPENMETRICS in accept else "")
-        return encode(self.registry), media_type
+        return self._exposition.answer(OPENMETRICS if OPENMETRICS in accept else "")
 
     def _counter(self, declared: Declared) -> Counter:
         return Counter(declared.name, declared.help, declared.labels, registry=self.registry)

@@ -7,10 +7,12 @@ Knows no alert and no fault; it is given both. Everything it waits for has a lim
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,12 +58,16 @@ def drill(fault: Fault, runbook: Runbook, folder: Path, *, root: Path, speed: fl
     """Raises DrillError or StackError."""
     chosen = fault.speed if speed is None else speed
     with Stack(folder, speed=chosen, settings=fault.settings, root=root) as stack:
-        missing = [part for part in fault.needs if part not in stack.parts]
-        if missing:
-            raise DrillError(f"needs a {missing[0]} of its own: install PostgreSQL and Redis")
+        check_needs(fault, stack)
         with Scene(stack) as scene:
-            fault.arrange(scene)
             return _drill(fault, runbook, scene, say)
+
+
+def check_needs(fault: Fault, stack: Stack) -> None:
+    """Raises DrillError where the stack has no such part."""
+    missing = [part for part in fault.needs if part not in stack.parts]
+    if missing:
+        raise DrillError(f"needs a {missing[0]} of its own: install PostgreSQL and Redis")
 
 
 def _drill(fault: Fault, runbook: Runbook, scene: Scene, say: Say) -> Outcome:
@@ -78,6 +84,8 @@ def _drill(fault: Fault, runbook: Runbook, scene: Scene, say: Say) -> Outcome:
     )
     detect_seconds = time.monotonic() - injected_seconds
     say(f"  arrived after {detect_seconds:.1f} s")
+    if not stack.query(f'ALERTS{{alertname="{runbook.alert}",alertstate="firing"}}'):
+        raise DrillError(f"{runbook.alert} ended before its runbook was begun: that proves nothing of the runbook")
     began_seconds = time.monotonic()
     blocks = [(section, text) for section in ("Diagnosis", "Mitigation") for text in runbook.commands(section)]
     environment = scene.environment()
@@ -93,25 +101,31 @@ def _drill(fault: Fault, runbook: Runbook, scene: Scene, say: Say) -> Outcome:
 
 
 def run_block(text: str, environment: Mapping[str, str], folder: Path, log: Path, what: str) -> str:
-    """What the commands printed. Raises DrillError with the end of it where one fails."""
+    """What the commands printed. Raises DrillError where one fails, with the end of it, or takes too long."""
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     others = {name: value for name, value in os.environ.items() if not name.startswith("ADLOOM_")}
-    done = subprocess.run(  # noqa: S603 -- the repository's own runbooks
+    with subprocess.Popen(  # noqa: S603 -- the repository's own runbooks
         ["/bin/bash", "-euo", "pipefail", "-c", text],
         cwd=folder,
-        env={**others, **environment, "PATH": programs},
+        env={**others, **environment, "PATH": programs, "no_proxy": "127.0.0.1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        check=False,
-        timeout=COMMAND_SECONDS_MAX,
-    )
+        start_new_session=True,
+    ) as running:
+        try:
+            printed, _ = running.communicate(timeout=COMMAND_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            raise DrillError(f"{what}: a command of the runbook took longer than {COMMAND_SECONDS_MAX:g} s") from None
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)  # nothing that a block started outlives it
     with log.open("a", encoding="utf-8") as written:
-        written.write(f"== {what} (exit {done.returncode})\n{text}-- printed:\n{done.stdout}\n")
-    if done.returncode:
-        raise DrillError(f"{what}: a command of the runbook failed ({done.returncode}): {_last_line(done.stdout)}")
-    return done.stdout
+        written.write(f"== {what} (exit {running.returncode})\n{text}-- printed:\n{printed}\n")
+    if running.returncode:
+        raise DrillError(f"{what}: a command of the runbook failed ({running.returncode}): {_last_line(printed)}")
+    return printed
 
 
 def _last_line(text: str) -> str:

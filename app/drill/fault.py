@@ -1,4 +1,4 @@
-"""What a fault is: how the stack has to stand for it, what breaks, and what is left to mend when a drill gives up."""
+"""What a fault is: how the stack has to stand for it, and what breaks."""
 
 from __future__ import annotations
 
@@ -27,5 +27,3 @@ class Fault:
     """ADLOOM_* variables of the service."""
     needs: tuple[str, ...] = ()
     """Parts of the stack that are not on every machine."""
-    arrange: Callable[[Scene], None] = lambda _scene: None
-    """Before the stack is called well."""

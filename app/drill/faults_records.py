@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from app.drill.fault import DAY_SPEED, Fault
 from app.drill.scene import TASK, Scene
+from app.watch.processes import open_local
 from app.watch.stack import CLIENT, REQUEST_SECONDS_MAX
 from model.store import pipeline_runs, retrains
 from model.store.pipeline_runs import State
@@ -123,7 +124,7 @@ def strand_batch(scene: Scene) -> None:
         json.dumps(order).encode(),
         {"Authorization": f"Bearer {scene.stack.token()}", "Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=REQUEST_SECONDS_MAX) as answer:  # noqa: S310 -- as above
+    with open_local(request, REQUEST_SECONDS_MAX) as answer:
         scene.notes["BATCH"] = str(json.load(answer)["id"])
     at = datetime.now(UTC) - timedelta(hours=2)
     with scene.begin() as connection:

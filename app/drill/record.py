@@ -28,6 +28,7 @@ Each row is one run of `adloom drill`: the fault is caused on a stack of real pa
 *Speed* divides every duration of rules and routes, so that a window of an hour need not take one; thresholds are untouched ([why](../architecture/decisions/0032-drills-execute-the-runbooks.md)).
 *At production speed* is how long the alert may take from the fault to its firing, from the runbook's front matter.
 The writer is a stand-in whose speed and validity the drill sets; everything else is what runs in production.
+A + behind a commit says that service, rules, runbooks or drills had changes on top of it.
 
 """
 NOT_DRILLED = """
@@ -55,7 +56,18 @@ After an incident, `adloom incident` collects what changed, for the [template](i
 ## Words the commands use
 
 On the local stack (`adloom drill ALERT --keep`) these are set: `SERVICE`, `EXPORTER`, `PROMETHEUS` and `ALERTMANAGER` are addresses, `TOKEN` is a token of the client `CLIENT_ID`, and `STACK` starts and stops parts, as `kubectl` does in a cluster.
-In production set `SERVICE=https://api.adloom.example`, and reach Prometheus with `kubectl -n monitoring port-forward svc/prometheus 9090`.
+
+In production set `SERVICE=https://api.adloom.example`, and ask Managed Prometheus through Grafana, which signs for you; the Prometheus in the cluster has no recorded series (`adloom:...`) and no alert but the hook's:
+```sh cluster
+kubectl -n monitoring port-forward svc/grafana 3000:80 &
+WHO=$(kubectl -n monitoring get secret grafana-admin -o jsonpath='{.data.user}' | base64 -d):$(kubectl -n monitoring get secret grafana-admin -o jsonpath='{.data.password}' | base64 -d)
+export PROMETHEUS="http://$WHO@127.0.0.1:3000/api/datasources/proxy/uid/prometheus"
+```
+What needs the service's database is run in a pod that has its address, as the pages show.
+`adloom deploy` and `adloom truth` run on your machine: set `ADLOOM_GITOPS_URL` to the repository that the cluster follows, `ADLOOM_SERVICE_URL` to the service, and `GH_TOKEN`.
+`adloom rollback`, `adloom promote` and `adloom models` run where the promotion ledger is.
+That is a runner in the cluster, so from anywhere else a rollback is asked for by `gh workflow run rollback.yml -f environment=prod -f why="..."` ([delivery](../architecture/delivery.md)).
+`kubectl argo rollouts` is [a plugin](https://argoproj.github.io/argo-rollouts/installation/#kubectl-plugin-installation) of `kubectl`.
 """
 MEANS = {
     "critical": "somebody is woken",

@@ -75,7 +75,10 @@ def _cost(arguments: argparse.Namespace) -> int:
     text = json.dumps(found, indent=1) + "\n"
     print(text, end="")
     if arguments.write:
+        page = arguments.root / verdicts.PAGE
+        content = scrape_cost.with_table(page.read_text(encoding="utf-8"), found)
         (arguments.root / scrape_cost.FILE).write_text(text, encoding="utf-8")
+        page.write_text(content, encoding="utf-8")
     return 0 if scrape_cost.is_cheap(found) else 1
 
 

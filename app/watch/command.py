@@ -20,6 +20,7 @@ from pathlib import Path
 
 from app.cli import CommandParser
 from app.watch import dashboards, grafana_server, sample_day
+from app.watch.arguments import number
 from app.watch.stack import Stack
 from app.watch.thresholds import thresholds
 from app.watch.traffic import Merchant, Plan, TrafficError, drive
@@ -52,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop = threading.Event()
     with _ended_in_order(stop), ExitStack() as running:
         _say("Starting the stores, the service, the exporter, Prometheus and Alertmanager ...")
-        settings = {"ADLOOM_GIT_COMMIT": _commit(Path.cwd())}
+        commit, committed = _commit(Path.cwd())
+        settings = {"ADLOOM_GIT_COMMIT": commit, "ADLOOM_GIT_COMMIT_TIMESTAMP_SECONDS": committed}
         stack = running.enter_context(Stack(folder / "stack", bundle=bundle, settings=settings))
         _add_sample(stack)
         _tell_addresses(stack, _show_dashboards(running, stack, folder))
@@ -83,15 +85,16 @@ def _emptied(folder: Path) -> Path:
     return folder.resolve()
 
 
-def _commit(root: Path) -> str:
-    """Of the working tree; empty outside a repository."""
+def _commit(root: Path) -> tuple[str, str]:
+    """Of the working tree, and when it was made, Unix time; empty outside a repository."""
     git = shutil.which("git")
     if git is None:
-        return ""
+        return "", ""
     asked = subprocess.run(  # noqa: S603 -- git, with arguments of ours
-        [git, "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False
+        [git, "log", "-1", "--format=%H %ct"], cwd=root, capture_output=True, text=True, check=False
     )
-    return asked.stdout.strip() if asked.returncode == 0 else ""
+    commit, _, seconds = asked.stdout.strip().partition(" ")
+    return commit, seconds
 
 
 def _add_sample(stack: Stack) -> None:
@@ -193,27 +196,15 @@ def _parser() -> CommandParser:
     add = parser.add_argument
     add("--bundle", type=Path, help=f"folder of the model (default: {BUNDLE})")
     add("--stub", action="store_true", help="a writer without a model, that answers at once")
-    add("--seconds", type=_seconds, help="stop by itself after so long (default: when you say so)")
-    add("--rate", type=_rate, default=Plan().rate, help="requests a second that are sent (default: %(default)g)")
+    seconds = number(0.1, SECONDS_MAX, f"write seconds, from 0.1 to {SECONDS_MAX:.0f}")
+    add("--seconds", type=seconds, help="stop by itself after so long (default: when you say so)")
+    rate = number(0.01, 1000, "write requests a second, from 0.01 to 1000")
+    add("--rate", type=rate, default=Plan().rate, help="requests a second that are sent (default: %(default)g)")
     add("--no-traffic", action="store_true", help="send nothing")
     add(
         "--out", type=Path, default=Path("out/watch"), help="folder for stores and logs; emptied (default: %(default)s)"
     )
     return parser
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds <= SECONDS_MAX:
-        raise argparse.ArgumentTypeError(f"write seconds, from above 0 to {SECONDS_MAX:.0f}")
-    return seconds
-
-
-def _rate(text: str) -> float:
-    rate = float(text)
-    if not 0 < rate <= 1000:
-        raise argparse.ArgumentTypeError("write requests a second, from above 0 to 1000")
-    return rate
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from app.cli import EXIT_FAILED, CommandParser
 from app.watch import dashboards
+from app.watch.arguments import number, whole
 from app.watch.series import Window
 from app.watch.thresholds import thresholds
 
@@ -85,24 +86,12 @@ def _parser() -> CommandParser:
     add = actions.add_parser("draw", help="draw every dashboard from a Prometheus, as PNG").add_argument
     add("--prometheus", required=True, metavar="URL", help="its address, like http://127.0.0.1:9090")
     add("--out", type=Path, default=Path("out/dashboards"), help="folder of the pictures (default: %(default)s)")
-    add("--minutes", type=_minutes, default=10.0, help="time that is shown, until now (default: %(default)g)")
-    add("--rate-seconds", type=_rate_seconds, default=60, help="window of rates (default: %(default)d)")
+    minutes = number(0.1, 43_200, "write minutes, from 0.1 to 43200 (30 days)")
+    add("--minutes", type=minutes, default=10.0, help="time that is shown, until now (default: %(default)g)")
+    rate_seconds = whole(4, 86_400, "write seconds, from 4 to 86400: at least four scrapes")
+    add("--rate-seconds", type=rate_seconds, default=60, help="window of rates (default: %(default)d)")
     add("--caption", default="", help="where the data come from; stands in the corner")
     return parser
-
-
-def _minutes(text: str) -> float:
-    minutes = float(text)
-    if not 0 < minutes <= 30 * 24 * 60:
-        raise argparse.ArgumentTypeError("write minutes, from above 0 to 43200 (30 days)")
-    return minutes
-
-
-def _rate_seconds(text: str) -> int:
-    seconds = int(text)
-    if not 4 <= seconds <= 24 * 3600:
-        raise argparse.ArgumentTypeError("write seconds, from 4 to 86400: at least four scrapes")
-    return seconds
 
 
 if __name__ == "__main__":

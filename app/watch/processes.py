@@ -14,9 +14,12 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -48,12 +51,23 @@ def wait_for(is_so: Callable[[], bool], what: str, seconds_max: float = START_SE
     return time.monotonic() - started_seconds
 
 
+def free_ports(count: int) -> list[int]:
+    """So many different ones that nobody listens on now."""
+    with ExitStack() as held:  # all at once: one that is let go of may be given again
+        listeners = [held.enter_context(socket.socket()) for _ in range(count)]
+        for listener in listeners:
+            listener.bind(("127.0.0.1", 0))
+        return [listener.getsockname()[1] for listener in listeners]
+
+
 def free_port() -> int:
     """One that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    return free_ports(1)[0]
+
+
+def open_local(request: urllib.request.Request | str, seconds_max: float) -> Any:
+    """What a part of this machine answers; whatever proxy the environment names is not for it. Raises OSError."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=seconds_max)
 
 
 def listens(port: int) -> bool:

@@ -62,9 +62,10 @@ class Receiver:
         self._thread.start()
 
     def close(self) -> None:
-        """No request is taken any more."""
-        self._server.shutdown()
-        self._thread.join()
+        """No request is taken any more. Nothing to wait for where it was never started."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
         self._server.server_close()
 
     def take(self, receiver: str, message: dict[str, Any]) -> None:

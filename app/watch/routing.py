@@ -17,8 +17,6 @@ ROUTES = FOLDER / "routes.yaml"
 SECRETS = "/etc/alertmanager/secrets"
 HOOK_URL = "http://adloom-alert-hook.adloom.svc:9110/v1/alerts"
 PAGER, TICKETS, NOBODY, HOOK = "pager", "tickets", "nobody", "retrain-hook"
-TOLD_BY_MANAGED = (PAGER, TICKETS)
-"""What Managed Prometheus sends to its topic; the hook is reached from within the cluster alone."""
 _NOTE = "# Written by `adloom alerts routes --write` from routes.yaml: change that one.\n"
 _WHOLE = "# Whoever runs no Managed Prometheus: people and the hook are told from here.\n"
 _HOOK_ALONE = (
@@ -45,14 +43,6 @@ def read_routes(root: Path) -> dict[str, Any]:
     if unknown:
         raise ValueError(f"{ROUTES} names a receiver that nobody fills in: {', '.join(sorted(unknown))}")
     return tree
-
-
-def managed(tree: Mapping[str, Any], topic_arn: str, region: str) -> dict[str, Any]:
-    """What Managed Prometheus gets: as Terraform makes it in infra/modules/metrics, for a test to compare."""
-    sns = {"topic_arn": topic_arn, "send_resolved": True, "sigv4": {"region": region}}
-    names = sorted(receivers_of(tree["route"]))
-    receivers = [{"name": name, **({"sns_configs": [sns]} if name in TOLD_BY_MANAGED else {})} for name in names]
-    return {"route": tree["route"], "inhibit_rules": tree["inhibit_rules"], "receivers": receivers}
 
 
 def receivers_of(route: Mapping[str, Any]) -> set[str]:

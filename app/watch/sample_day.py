@@ -7,6 +7,7 @@ A sample and no measurement: nothing here runs a pipeline. Whoever shows it says
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -31,6 +32,18 @@ RETRAINS: tuple[tuple[Trigger, Ended, int, bool | None], ...] = (
 )
 """What caused it, how it ended, days ago, and whether it helped."""
 
+FEATURES: tuple[tuple[str, str, str, float], ...] = (
+    ("title_words", "input", "wasserstein", 0.31),
+    ("description_words", "input", "wasserstein", 0.62),
+    ("embedding_distance", "input", "wasserstein", 0.48),
+    ("price_log10", "input", "wasserstein", 0.57),
+    ("category", "input", "jensenshannon", 0.74),
+    ("channel", "output", "jensenshannon", 0.22),
+    ("validity", "output", "wasserstein", 0.18),
+    ("findings", "output", "wasserstein", 0.4),
+)
+"""Name, side and method of some columns of a drift report, and how far each is on its way to drift: 1 is there."""
+
 
 def record(database: Database, now: datetime | None = None) -> None:
     """Add the day to the stores. Nothing where it is there already."""
@@ -50,12 +63,21 @@ def _runs(connection: Connection, now: datetime) -> None:
 
 def _drift(connection: Connection, now: datetime) -> None:
     end = now - LAST_RUNS["monitor_drift"]
+    columns = {"measured": [_measured(*feature) for feature in FEATURES], "validity": None}
     report = DriftReport(
         id=f"dr_{end:%Y%m%d%H%M%S}", task=TASK, mode="online", window_start=end - HOUR, window_end=end, rows=1800,
-        reference="0" * 64, verdict="steady", why="a sample", share=0.0, hurts=False, columns={}, report_key="",
+        reference="0" * 64, verdict="steady", why="a sample", share=0.0, hurts=False, columns=columns, report_key="",
         created_at=end,
     )  # fmt: skip
     drift_reports.insert(connection, report)
+
+
+def _measured(name: str, side: str, method: str, share: float) -> dict[str, Any]:
+    """As a drift report holds it, with 1 for the distance from which on it would have drifted."""
+    return {
+        "name": name, "side": side, "method": method, "rows": 1800, "verdict": "steady", "distance": share,
+        "floor": 1.0, "limit": 0.5, "reference": None, "window": None,
+    }  # fmt: skip
 
 
 def _retrains(connection: Connection, now: datetime) -> None:

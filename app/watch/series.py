@@ -6,6 +6,7 @@ Knows the HTTP API and no panel by name.
 
 from __future__ import annotations
 
+import http.client
 import json
 import math
 import re
@@ -102,8 +103,10 @@ def _get(address: str, parameters: Mapping[str, str]) -> list[Any]:
             told = json.loads(answer.read(ANSWER_BYTES_MAX))
     except urllib.error.HTTPError as error:
         raise PrometheusError(f"Prometheus refuses {parameters['query']}: {_reason(error)}") from error
-    except (OSError, ValueError) as error:
-        raise PrometheusError(f"no Prometheus answers at {urllib.parse.urlsplit(address).netloc}: {error}") from error
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        where = urllib.parse.urlsplit(address).netloc.rpartition("@")[2]  # without name and password, as what follows
+        said = type(error).__name__ if isinstance(error, http.client.HTTPException) else error
+        raise PrometheusError(f"no Prometheus answers at {where}: {said}") from error
     result: list[Any] = told["data"]["result"]
     return result
 

@@ -7,7 +7,6 @@ Every part is the real one, on a free port of this machine and below one folder;
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ import tempfile
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -29,8 +29,9 @@ from app.watch.processes import (
     Part,
     StackError,
     answers,
-    free_port,
+    free_ports,
     listens,
+    open_local,
     postgres,
     postgres_programs,
     program,
@@ -90,7 +91,7 @@ class Stack:
         self._is_embedded = is_embedded
         self._receiver = Receiver(self.act)
         self._postgres_folder: Path | None = None
-        self._ports = {name: free_port() for name in ORDER}
+        self._ports = dict(zip(ORDER, free_ports(len(ORDER)), strict=True))
         self.actions: dict[tuple[str, str], Callable[[str], str]] = {}
         """What may be asked for over HTTP beside starting and stopping parts, by the two words of its address."""
         self.environment: dict[str, str] = {}
@@ -142,14 +143,14 @@ class Stack:
         self.close()
 
     def close(self) -> None:
-        """Stop what runs, the last started first."""
-        for name in reversed(ORDER):
-            if name in self.parts:
-                self.parts[name].stop()
-        with contextlib.suppress(RuntimeError):
-            self._receiver.close()
-        if self._postgres_folder is not None:
-            shutil.rmtree(self._postgres_folder, ignore_errors=True)
+        """Stop what runs, the last started first; what goes wrong with one part keeps no other from being stopped."""
+        with ExitStack() as ending:
+            if self._postgres_folder is not None:
+                ending.callback(shutil.rmtree, self._postgres_folder, ignore_errors=True)
+            ending.callback(self._receiver.close)
+            for name in ORDER:
+                if name in self.parts:
+                    ending.callback(self.parts[name].stop)
 
     def start(self, name: str) -> None:
         """A part that was stopped. Raises ValueError where there is none of that name."""
@@ -181,7 +182,7 @@ class Stack:
             f"{self.service_url}/v1/token", urllib.parse.urlencode(form).encode()
         )
         try:
-            with urllib.request.urlopen(request, timeout=REQUEST_SECONDS_MAX) as answer:  # noqa: S310 -- as above
+            with open_local(request, REQUEST_SECONDS_MAX) as answer:
                 return str(json.load(answer)["access_token"])
         except OSError as error:
             raise StackError(f"the service gives no token: {error}") from error
@@ -189,7 +190,7 @@ class Stack:
     def query(self, expression: str) -> list[dict[str, Any]]:
         """The instant vector now. Raises OSError where Prometheus does not answer, or refuses the expression."""
         address = f"{self.prometheus_url}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
-        with urllib.request.urlopen(address, timeout=REQUEST_SECONDS_MAX) as answer:  # noqa: S310 -- an address of ours
+        with open_local(address, REQUEST_SECONDS_MAX) as answer:
             found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
             return found
 

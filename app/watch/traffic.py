@@ -23,6 +23,7 @@ from typing import Any, TextIO
 import httpx
 
 from app.cli import CommandParser, guarded
+from app.watch.arguments import number, whole
 from model.channel import channels
 
 SHARES: Mapping[str, int] = {
@@ -284,10 +285,12 @@ def _parser() -> CommandParser:
     add, plan = parser.add_argument, Plan()
     add("address", type=_address, help="of the service, like http://127.0.0.1:8000")
     add("--client", required=True, help="name of a client with every scope; its secret is $ADLOOM_CLIENT_SECRET")
-    add("--seconds", type=_positive, default=plan.seconds, help="how long (default: %(default)g)")
-    add("--rate", type=_positive, default=plan.rate, help="requests a second (default: %(default)g)")
-    add("--workers", type=_count, default=plan.workers, help="requests at once, at most (default: %(default)d)")
-    add("--requests", type=_count, default=plan.requests_max, help="stop after so many (default: %(default)d)")
+    positive = number(0.01, 100_000, "write a number from 0.01 to 100000")
+    count = whole(1, 1_000_000, "write a whole number from 1 to 1000000")
+    add("--seconds", type=positive, default=plan.seconds, help="how long (default: %(default)g)")
+    add("--rate", type=positive, default=plan.rate, help="requests a second (default: %(default)g)")
+    add("--workers", type=count, default=plan.workers, help="requests at once, at most (default: %(default)d)")
+    add("--requests", type=count, default=plan.requests_max, help="stop after so many (default: %(default)d)")
     add("--seed", type=int, default=plan.seed, help="of what is sent (default: %(default)d)")
     return parser
 
@@ -296,20 +299,6 @@ def _address(text: str) -> str:
     if not text.startswith(("http://", "https://")):
         raise argparse.ArgumentTypeError("an address begins with http:// or https://")
     return text
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value <= 100_000:
-        raise argparse.ArgumentTypeError("write a number above 0")
-    return value
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= 1_000_000:
-        raise argparse.ArgumentTypeError("write a whole number from 1")
-    return value
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ COUNTERS = (
 TIMES = (INGEST, REPORT, PROGRESS, *SUCCESS.values())
 """What the pipelines' clocks say."""
 
-UNKNOWN_TO_EMPTY_STORES = (*TIMES, SHARE, HURTS, RUN_FAILED, RUN_LATE)
+UNKNOWN_TO_EMPTY_STORES = (*TIMES, SHARE, HURTS)
 
 HEALTHY: Series = MappingProxyType(
     {

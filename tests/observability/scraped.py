@@ -27,7 +27,7 @@ from tests.app.service_client import DyingWriter, bearer, order, parts_of, servi
 
 Scrape = dict[str, list[dict[str, str]]]
 """Labels of every series, by the metric's name."""
-DAGS = ("generate_batch", "ingest_catalogue", "monitor_drift", "release_writer", "train_writer")
+DAGS = ("generate_batch", "ingest_catalogue", "monitor_drift", "release_writer", "rollback_writer", "train_writer")
 
 
 def read(text: str) -> Scrape:
@@ -40,7 +40,8 @@ def read(text: str) -> Scrape:
 
 async def service_scrape() -> Scrape:
     """Of a service that wrote, refused and was asked by nobody it knows, and of one whose writer ended."""
-    async with service(limits={"listChannels": "1/minute"}) as client:
+    built = {"git_commit": "0123abc", "git_commit_timestamp_seconds": int(UPLOADED.timestamp())}
+    async with service(limits={"listChannels": "1/minute"}, **built) as client:
         written = (await client.post("/v1/creatives", json=order())).json()
         creative = written["creatives"][0]["id"]
         await client.post(f"/v1/creatives/{creative}/feedback", json={"verdict": "accept"})
@@ -67,7 +68,7 @@ def exporter_scrape(folder: Path) -> Scrape:
     stores.upload("new", 120, UPLOADED)
     stores.order_batch(1)
     stores.promote(7)
-    stores.report_drift(UPLOADED, 0.25, hurts=True)
+    stores.report_drift(UPLOADED, 0.25, hurts=True, category=(0.4, 0.1, 0.2), validity=(0.01, 0.02, 0.01))
     stores.retrain("drift", "failed", UPLOADED)
     with stores.database.begin() as connection:
         for dag in DAGS:

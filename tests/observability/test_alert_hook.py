@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -224,6 +225,24 @@ def test_it_does_not_start_with_a_token_that_is_none(tmp_path, monkeypatch, cont
 
     with pytest.raises(ValueError, match="holds no token"):
         alert_hook.main(["--token-file", str(file), "--port", "0"])
+
+
+def test_it_does_not_say_that_it_listens_where_another_does(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "token"
+    file.write_text(TOKEN)
+    monkeypatch.setenv("ADLOOM_DATABASE_URL", f"sqlite:///{tmp_path / 'adloom.db'}")
+    with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(RuntimeError, match="--port gives another"):
+        alert_hook.main(["--token-file", str(file), "--port", str(other.getsockname()[1])])
+
+    assert "listens on" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["65536", "-1", "http"])
+def test_what_is_no_port_is_refused(port, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        alert_hook.main(["--token-file", "x", "--port", port])
+
+    assert "--port" in capsys.readouterr().err
 
 
 def test_help_shows_an_example(capsys):

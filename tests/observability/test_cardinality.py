@@ -23,7 +23,7 @@ def series(text: str) -> set[tuple[str, ...]]:
 
 
 @pytest.mark.anyio
-@pytest.mark.slow
+@pytest.mark.proof
 async def test_ten_thousand_clients_and_skus_make_no_new_series():
     async with service(queue_depth_max=10_000, limit_default="1000000/minute") as client:
         parts = parts_of(client)

@@ -21,7 +21,7 @@ RULES = ROOT / "gitops/apps/adloom-exporter/monitoring/rules.yaml"
 HURTS = {"alertname": "AdloomDriftHurts", "severity": "warning", "service": "adloom-exporter"}
 ROWS = 600
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.proof
 
 
 @pytest.fixture

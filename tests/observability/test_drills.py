@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +24,7 @@ from app.drill.scene import Scene
 from app.drill.traffic import Traffic
 from app.watch.stack import Stack
 from app.watch.stub_service import Control
+from tests.observability.test_watch import below
 from tests.real_parts import wait_until
 from tests.repo.tree import ROOT
 
@@ -76,7 +86,33 @@ def test_a_runbook_that_mends_nothing_fails_its_drill(watchers, tmp_path, monkey
         drill(FAULTS["AdloomExporterDown"], idle, tmp_path, root=ROOT, speed=None, say=lambda _text: None)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
+def test_a_drill_that_is_interrupted_twice_still_stops_what_it_started(watchers):
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # PostgreSQL runs as somebody else
+        log = Path(folder) / "log"
+        with log.open("wb") as said:
+            running = subprocess.Popen(
+                [sys.executable, "-m", "app.cli", "drill", "AdloomExporterDown", "--keep"],
+                cwd=ROOT, stdout=said, stderr=said, env={**os.environ, "TMPDIR": folder},
+            )  # fmt: skip
+            try:
+                wait_until(lambda: b"Ctrl-C stops" in log.read_bytes() or running.poll() is not None, "the fault", 180)
+                started = below(folder)
+                running.send_signal(signal.SIGHUP)
+                time.sleep(0.2)  # the second comes while the first is obeyed
+                running.send_signal(signal.SIGINT)
+                status = running.wait(90)
+            finally:
+                running.kill()
+        left = [*below(folder), *(path.name for path in Path(folder).glob("*dloom*"))]
+
+    assert len(started) >= 4
+    assert status == 130
+    assert left == []
+
+
+@pytest.mark.proof
 def test_traffic_counts_its_answers_and_judges_what_it_gets(tmp_path):
     with Stack(tmp_path, speed=60, root=ROOT, is_embedded=True) as stack, Scene(stack) as scene:
         stack.control(Control(validity=0.5))
@@ -100,6 +136,60 @@ def test_a_block_stops_at_its_first_failure_and_says_the_last_line(tmp_path):
         run_block("echo one\necho two\n(exit 3)\necho three\n", {}, tmp_path, log, "A, Diagnosis")
 
     assert "three" not in log.read_text(encoding="utf-8").split("-- printed:")[1]
+
+
+def test_a_block_that_does_not_end_fails_its_drill_and_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr("app.drill.exercise.COMMAND_SECONDS_MAX", 0.5)
+    left = tmp_path / "left"
+    with pytest.raises(DrillError, match=r"took longer than 0\.5 s"):
+        run_block(f"(sleep 2; touch {left}) &\nsleep 60\n", {}, tmp_path, tmp_path / "log", "A, Diagnosis")
+    with pytest.raises(DrillError, match="took longer"):
+        run_block(f"(sleep 2; touch {left}) &\n", {}, tmp_path, tmp_path / "log", "A, Diagnosis")
+    time.sleep(2.5)
+
+    assert not left.exists()
+
+
+def test_a_drill_that_breaks_ends_no_other_and_what_was_measured_is_kept(tmp_path, monkeypatch, capsys):
+    def drilled(fault, runbook, folder, **_):
+        (folder / "logs").mkdir()
+        if runbook.alert == "AdloomExporterDown":
+            raise OSError(errno.ECONNREFUSED, "Connection refused")
+        return outcome(runbook.alert)
+
+    shutil.copytree(ROOT / "runbooks", tmp_path / "runbooks")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "drill", drilled)
+    monkeypatch.setattr(command, "_stop_in_order", lambda: None)
+    status = command.main(["AdloomServiceDown", "AdloomExporterDown", "AdloomDriftFound"])
+    rows = record.kept_rows(tmp_path / "runbooks" / record.TABLE)
+    said = capsys.readouterr()
+
+    assert status == 1
+    assert [name for name, row in rows.items() if "| it breaks |" in row] == ["AdloomDriftFound", "AdloomServiceDown"]
+    assert "2 of 3 drills went" in said.out
+    assert "adloom: error: AdloomExporterDown: Connection refused" in said.err
+
+
+def test_a_measurement_on_top_of_a_commit_says_so(tmp_path):
+    def git(*words):
+        who = ["-c", "user.name=n", "-c", "user.email=e@example.com"]
+        subprocess.run(["git", *who, "-C", tmp_path, *words], check=True, capture_output=True)
+
+    git("init", "-q")
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/a.py").touch()
+    git("add", "-A")
+    git("commit", "-q", "-m", "one")
+    clean = command._commit(tmp_path)
+    (tmp_path / "runbooks").mkdir()
+    (tmp_path / "runbooks/drills.md").touch()
+    measured = command._commit(tmp_path)
+    (tmp_path / "app/b.py").touch()
+
+    assert re.fullmatch("[0-9a-f]{7,12}", clean)
+    assert measured == clean
+    assert command._commit(tmp_path) == f"{clean}+"
 
 
 def test_a_block_sees_what_the_drill_gives_it_and_no_settings_of_its_caller(tmp_path, monkeypatch):
@@ -182,7 +272,7 @@ def test_a_speed_out_of_range_is_refused(speed, monkeypatch, capsys):
         command.main(["--speed", speed])
 
     assert stopped.value.code == 2
-    assert "adloom: error:" in capsys.readouterr().err
+    assert "adloom: error: argument --speed: a speed is 1 to 2000" in capsys.readouterr().err
 
 
 def test_the_list_names_every_alert_and_its_fault(monkeypatch, capsys, runbooks):

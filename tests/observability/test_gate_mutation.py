@@ -23,7 +23,7 @@ def needs_promtool():
         pytest.skip("needs promtool: install the Debian package prometheus")
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_the_table_in_the_architecture_is_what_promtool_says(capsys):
     status = alerts_command.main(["--root", str(ROOT), "verdicts"])
 

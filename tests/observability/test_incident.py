@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import subprocess
@@ -94,6 +95,7 @@ def answering():
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self):
+            content["who"] = self.headers["Authorization"]
             self.send_response(200)
             self.send_header("Content-Length", str(len(content["body"])))
             self.end_headers()
@@ -183,6 +185,28 @@ def test_an_alert_that_still_fires_at_the_end_has_not_ended(answering):
     assert [event.text for event in incident_sources.alerts(address, SPAN)] == ["A (info) fires"]
 
 
+def test_an_alert_that_fired_before_the_span_began_is_not_said_to_have_begun_with_it(answering):
+    address, content = answering
+    values = [[SPAN.since.timestamp() + seconds, "1"] for seconds in (0, 15)]
+    result = [{"metric": {"alertname": "A", "severity": "info"}, "values": values}]
+    content["body"] = json.dumps({"data": {"result": result}}).encode()
+    events = incident_sources.alerts(address, SPAN)
+
+    assert [event.text for event in events] == ["A (info) fires already", "A (info) has ended"]
+
+
+def test_a_prometheus_behind_a_password_is_asked_with_it_and_the_report_does_not_show_it(answering):
+    address, content = answering
+    secured = address.replace("://", "://reader:p%40ss@")
+    content["body"] = b'{"data": {"result": []}}'
+    events, unread = collect({"Prometheus": lambda: incident_sources.alerts(secured, SPAN)})
+    gone = collect({"Prometheus": lambda: incident_sources.alerts("http://reader:p%40ss@", SPAN)})[1]
+
+    assert (events, unread) == ([], {})
+    assert content["who"] == f"Basic {base64.b64encode(b'reader:p@ss').decode()}"
+    assert "ss" not in gone["Prometheus"].replace("address", "")
+
+
 def test_alertmanager_says_what_is_open(answering):
     address, content = answering
     open_ones = [
@@ -235,15 +259,23 @@ def test_a_time_may_be_said_as_how_long_ago():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--since", "yesterday"], ["--since", "1h", "--until", "2h"], ["--since", "40d"], []]
-)
-def test_times_that_make_no_span_are_refused(arguments, tmp_path, monkeypatch):
+    "arguments",
+    [
+        ["--since", "yesterday"], ["--since", "1h", "--until", "2h"], ["--since", "40d"], [], ["--since", "99999999d"],
+        ["--since", "0001-01-01T00:00+14:00"], ["--since", "²h"],
+    ],
+)  # fmt: skip
+def test_times_that_make_no_span_are_refused_in_one_line(arguments, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
     with pytest.raises(SystemExit) as stopped:
         incident_command.main(arguments)
+    said = capsys.readouterr().err
 
-    assert stopped.value.code != 0
+    assert stopped.value.code == 2
+    assert said.startswith("adloom: error: ")
+    assert said.count("\n") == 1
+    assert "invalid moment" not in said
 
 
 def test_the_write_up_is_the_template_with_the_timeline_and_is_never_written_over(repository, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from typing import get_args
@@ -30,6 +31,11 @@ SPEED = 60
 """Rules that look back an hour then look back a minute, and those of a day see less than half of one."""
 TRAFFIC_SECONDS = 12.0
 RATE_SECONDS = 8
+COMMITTED_AGO_SECONDS = 600
+BUILT = {
+    "ADLOOM_GIT_COMMIT": "0123abc",
+    "ADLOOM_GIT_COMMIT_TIMESTAMP_SECONDS": f"{time.time() - COMMITTED_AGO_SECONDS:.0f}",
+}
 
 
 def test_every_metric_is_published_by_us_recorded_or_on_the_short_list():
@@ -151,7 +157,7 @@ def watched(tmp_path_factory):
     from app.watch.traffic import Merchant, Plan, drive
 
     try:
-        stack = Stack(tmp_path_factory.mktemp("stack"), speed=SPEED, root=ROOT, is_embedded=True)
+        stack = Stack(tmp_path_factory.mktemp("stack"), speed=SPEED, root=ROOT, is_embedded=True, settings=BUILT)
         stack.__enter__()
     except StackError as error:
         if "is not installed" in str(error):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shlex
@@ -13,6 +14,7 @@ import urllib.request
 from functools import cache
 
 import pytest
+import yaml
 
 from app.cli import installed_commands
 from app.drill.exercise import run_block
@@ -27,8 +29,8 @@ PAGES = sorted(FOLDER.rglob("*.md"))
 BLOCK = re.compile(r"^```sh (\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 NAMESPACES = {"adloom", "mlflow", "airflow", "monitoring", "argocd", "argo-rollouts", "external-secrets", "keda"}
 PROGRAMS = {
-    "adloom", "airflow", "aws", "cp", "createdb", "curl", "do", "done", "echo", "exit", "fi", "for", "git",
-    "grep", "head", "if", "kubectl", "make", "mv", "openssl", "pg_dump", "pg_restore", "psql", "rm", "sleep",
+    "adloom", "airflow", "aws", "cp", "createdb", "curl", "cut", "do", "done", "echo", "exit", "export", "fi", "for",
+    "git", "grep", "head", "if", "kubectl", "make", "mv", "openssl", "pg_dump", "pg_restore", "psql", "rm", "sleep",
     "sort", "tail", "test", "then", "uniq",
 }  # fmt: skip
 TABLE_ROWS = "SELECT count(*) FROM creatives"
@@ -172,6 +174,93 @@ def manifest_names():
     return found
 
 
+WITH_PIPES = [(page, line) for page in PAGES for text in blocks(page) for line in lines_of(text)]
+KUBECTL = [(page, line) for page, line in WITH_PIPES if line.lstrip().startswith("kubectl")]
+
+
+def test_logs_of_many_pods_are_asked_for_whole_or_by_the_number_of_lines():
+    short = [line for _, line in KUBECTL if " logs -l " in line and "--tail" not in line]
+
+    assert [line for _, line in KUBECTL if " logs -l " in line]
+    assert short == []  # with a selector, and without --tail, kubectl shows the last ten lines of each pod
+
+
+def test_steps_of_pipelines_are_looked_for_where_airflow_starts_them():
+    chart = yaml.safe_load((ROOT / "gitops/platform/airflow/airflow.yaml").read_text(encoding="utf-8"))
+    values = chart["spec"]["sources"][0]["helm"]["valuesObject"]
+    namespace = values["config"]["kubernetes_executor"]["namespace"]
+    named = [(line, found[1]) for _, line in KUBECTL if (found := re.search(r"dag_id=(\w+)", line))]
+
+    assert named
+    for line, dag in named:
+        assert f"-n {namespace} " in line, line
+        assert (ROOT / f"pipelines/dags/{dag}.py").is_file(), line
+
+
+def logged(pattern):
+    """Whether a program of ours writes such a line."""
+    if pair := re.fullmatch(r'"(\w+)": (?:"([^"]*)"|(\d+))', pattern):
+        key, text, digits = pair.groups()
+        said = json.dumps({key: int(digits) if digits else text})[1:-1] == pattern
+        return said and f'"{key}"' in (ROOT / "app/request_log.py").read_text(encoding="utf-8")
+    sources = (path for room in ("app", "model") for path in (ROOT / room).rglob("*.py"))
+    return any(pattern in path.read_text(encoding="utf-8") for path in sources)
+
+
+def test_what_a_page_looks_for_in_a_log_is_what_programs_write():
+    patterns = {each for _, line in KUBECTL for each in re.findall(r"grep (?:-i )?'?([^'|]+?)'?(?: \||$)", line)}
+    routes = {each for pattern in patterns for each in re.findall(r'"route": "([^"]+)"', pattern)}
+    served = (ROOT / "architecture/api.md").read_text(encoding="utf-8")
+
+    assert len(patterns) > 4
+    assert [each for each in patterns if not logged(each)] == []
+    assert [each for each in routes if f" {each}`" not in served] == []
+    assert not logged("generations were held")
+    assert not logged('"level":"error"')
+
+
+def test_secrets_that_pages_write_are_those_of_the_environment():
+    known = (ROOT / "infra/environments/prod/platform.tfvars").read_text(encoding="utf-8")
+    named = [found[1] for _, line in WITH_PIPES if (found := re.search(r"--secret-id adloom-prod/(\S+)", line))]
+
+    assert named
+    assert [name for name in named if f'"{name}"' not in known] == []
+
+
+ANYWHERE = {"deploy", "truth"}
+"""Need Git and addresses, and no store."""
+BY_THE_LEDGER = {"models", "promote", "rollback"}
+"""The index says where that is, and how they are asked for from elsewhere."""
+
+
+def test_what_needs_a_store_in_production_is_run_in_a_pod_that_reaches_it():
+    lines = [(page.name, line) for page in PAGES for text in blocks(page, "cluster") for line in lines_of(text)]
+    bare = {(name, line.split()[1]) for name, line in lines if line.startswith("adloom ")}
+    index = (FOLDER / "README.md").read_text(encoding="utf-8")
+
+    assert {(name, word) for name, word in bare if word not in ANYWHERE | BY_THE_LEDGER} == set()
+    assert all(f"`adloom {word}`" in index for word in ANYWHERE | BY_THE_LEDGER)
+
+
+def test_files_that_pages_name_are_there():
+    named = {
+        each.rstrip(".,") for page in PAGES
+        for each in re.findall(r"(?<![\w./])(?:gitops|infra|model|app)/[\w./-]+\w", page.read_text(encoding="utf-8"))
+    }  # fmt: skip
+
+    assert len(named) > 5
+    assert [each for each in sorted(named) if not (ROOT / each).exists()] == []
+
+
+def test_the_index_asks_the_data_source_that_grafana_has():
+    chart = yaml.safe_load((ROOT / "gitops/platform/core/grafana.yaml").read_text(encoding="utf-8"))
+    sources = chart["spec"]["source"]["helm"]["valuesObject"]["datasources"]["datasources.yaml"]["datasources"]
+    index = (FOLDER / "README.md").read_text(encoding="utf-8")
+
+    assert [f'/api/datasources/proxy/uid/{each["uid"]}"' in index for each in sources] == [True]
+    assert f"svc/{chart['spec']['source']['helm']['releaseName']} " in index
+
+
 def test_make_targets_that_runbooks_name_are_there():
     lines = [line for page in PAGES for text in blocks(page) for line in lines_of(text)]
     targets = {line.split()[1] for line in lines if line.startswith("make ")}
@@ -212,7 +301,7 @@ def status_of(address, token):
         return error.code
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_model_is_rolled_back_by_its_procedure(scene, tmp_path):
     scene.stack.deploy("2")
     wait_until(lambda: bool(scene.stack.query("adloom_truth_divergence == 1")), "the divergence", 30)
@@ -223,7 +312,7 @@ def test_a_model_is_rolled_back_by_its_procedure(scene, tmp_path):
     assert scene.stack.environment["ADLOOM_REGISTRY_VERSION"] == "1"
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_keys_are_rotated_by_their_procedure(scene, tmp_path):
     environment = {**scene.environment(), "NEW_SECRET": str(tmp_path / "secret"), "ADLOOM_CLIENT_CACHE_SECONDS": "2"}
     batches = f"{scene.stack.service_url}/v1/batches"
@@ -242,7 +331,7 @@ def test_keys_are_rotated_by_their_procedure(scene, tmp_path):
     assert restored == [200, 401]
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_all_generation_is_stopped_and_begins_again(scene, tmp_path):
     run("stop-all-generation", ["All writing, quickly", "How to know that it worked"], scene.environment(), tmp_path)
     is_stopped = not scene.stack.parts["service"].is_running

@@ -6,13 +6,13 @@ import json
 import shutil
 import urllib.error
 import urllib.request
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from app.watch import speed
-from app.watch.processes import StackError, listens
+from app.watch.processes import StackError, free_ports, listens, open_local
 from app.watch.receiver import Receiver
 from app.watch.speed import DurationError
 from app.watch.stack import ROUTES, RULES, Stack
@@ -113,6 +113,47 @@ def test_the_receiver_keeps_what_came_and_refuses_what_there_is_not():
     assert nonsense.value.code == 400
 
 
+def test_a_stack_that_cannot_begin_says_so_and_ends(tmp_path):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(NotADirectoryError), Stack(tmp_path / "file/stack", root=ROOT):
+        pass
+
+
+def test_a_part_that_cannot_be_stopped_keeps_no_other_from_being_stopped(tmp_path):
+    class Stubborn:
+        def stop(self):
+            raise OSError("it does not go")
+
+    stopped = []
+    stack = Stack(tmp_path, root=ROOT)
+    stack.parts = {"service": SimpleNamespace(stop=lambda: stopped.append("service")), "prometheus": Stubborn()}
+    with pytest.raises(OSError, match="it does not go"):
+        stack.close()
+
+    assert stopped == ["service"]
+
+
+def test_free_ports_are_different_ones():
+    ports = free_ports(50)
+
+    assert len(set(ports)) == 50
+    assert [port for port in ports if listens(port)] == []
+
+
+def test_what_runs_here_is_not_asked_through_a_proxy(monkeypatch):
+    receiver = Receiver(lambda *words: " ".join(words))
+    receiver.start()
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_ports(1)[0]}")
+    try:
+        with open_local(urllib.request.Request(f"{receiver.url}/parts/lamp/on", b""), 10) as answer:
+            said = answer.read()
+    finally:
+        receiver.close()
+
+    assert said == b"lamp on "
+
+
 def test_a_control_file_that_is_not_there_means_all_is_well(tmp_path):
     Control(validity=0.5, every=3).write(tmp_path / "control.json")
 
@@ -198,14 +239,10 @@ def test_the_writer_does_what_its_control_says_and_the_service_tells(stack):
     assert creative["passport"]["registry_version"] == "1"
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_another_version_says_so(stack):
     stack.deploy("7")
     version = json.load(urllib.request.urlopen(f"{stack.service_url}/version", timeout=10))
     stack.deploy("1")
 
     assert version["registry_version"] == "7"
-
-
-def test_nothing_of_the_stack_is_written_beside_its_folder():
-    assert not Path("control.json").exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -26,30 +26,30 @@ def logged(objects, hour, *records):
 
 
 def ask(stack, **headers):
-    """The request id of the answer, and the creative's id."""
-    order = {"product": {"sku": "B", "title": "Blue ceramic bowl"}, "channels": ["instagram"], "candidates": 1}
+    """The request id of the answer, and the ids of its two creatives."""
+    order = {"product": {"sku": "B", "title": "Blue ceramic bowl"}, "channels": ["instagram", "x"], "candidates": 1}
     request = urllib.request.Request(
         f"{stack.service_url}/v1/creatives",
         json.dumps(order | {"seed": len(headers)}).encode(),
         {"Authorization": f"Bearer {stack.token()}", "Content-Type": "application/json", **headers},
     )
     with urllib.request.urlopen(request, timeout=30) as answer:
-        return answer.headers["x-request-id"], json.load(answer)["creatives"][0]["id"]
+        return answer.headers["x-request-id"], [each["id"] for each in json.load(answer)["creatives"]]
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_request_id_leads_from_the_answer_to_the_log_to_the_creative_and_back(tmp_path, capsys, monkeypatch):
     with Stack(tmp_path / "stack", speed=60, root=ROOT, is_embedded=True) as stack:
-        given, creative = ask(stack, **{"X-Request-ID": GIVEN})
-        made, other = ask(stack)
-        wait_until(lambda: len(creatives_of(ObjectStore(str(stack.objects)), made)) == 1, "the log to be written", 30)
+        given, written = ask(stack, **{"X-Request-ID": GIVEN})
+        made, others = ask(stack)
+        wait_until(lambda: len(creatives_of(ObjectStore(str(stack.objects)), made)) == 2, "the log to be written", 30)
         lines = [
             json.loads(line) for line in stack.parts["service"].log.read_text().splitlines() if line.startswith("{")
         ]
         for name, value in stack.environment.items():
             monkeypatch.setenv(name, value)
         monkeypatch.chdir(tmp_path)
-        forth = trace_command.main([creative]), capsys.readouterr().out
+        forth = trace_command.main([written[1]]), capsys.readouterr().out
         back = trace_command.main(["--request", made]), capsys.readouterr().out
 
     requests = [line for line in lines if line.get("request_id") == GIVEN and line["message"] == "request"]
@@ -58,8 +58,20 @@ def test_a_request_id_leads_from_the_answer_to_the_log_to_the_creative_and_back(
     assert forth[0] == back[0] == 0
     assert f"request            {GIVEN}" in forth[1]
     assert f"request            {made}" in back[1]
-    assert other in back[1]
-    assert creative not in back[1]
+    assert all(each in back[1] for each in others)
+    assert not any(each in back[1] for each in written)
+
+
+def test_a_request_that_spans_two_hours_names_its_creatives_of_both(tmp_path):
+    objects = ObjectStore(str(tmp_path))
+    now = datetime.now(UTC)
+    for back, creative in ((3, "cr_early"), (2, "cr_late")):
+        at = now - timedelta(hours=back)
+        record = json.dumps({"creative_id": creative, "request_id": "r"}).encode() + b"\n"
+        objects.put(f"generations/{at:date=%Y-%m-%d/hour=%H}/host-0.jsonl", record)
+
+    assert creatives_of(objects, "r") == ["cr_early", "cr_late"]
+    assert creatives_of(objects, "r", hours_back=2) == []
 
 
 def test_a_creative_that_two_requests_asked_for_names_both(tmp_path):

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from pathlib import Path
 
@@ -46,17 +47,27 @@ def end(watch):
         watch.kill()
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_ctrl_c_stops_everything_that_was_started(tmp_path):
     if not Path("/proc/self/environ").exists():
         pytest.skip("needs /proc, to see what was left behind")
     for each in ("prometheus", "prometheus-alertmanager"):
         if shutil.which(each) is None:
             pytest.skip(f"needs {each}: install the Debian package")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # PostgreSQL, whose files are temporary, runs as somebody else
+        _starts_and_stops(tmp_path, Path(folder))
+
+
+def _starts_and_stops(tmp_path, temporary):
     out = tmp_path / "watch"
     command = [sys.executable, "-m", "app.cli", "watch", "--stub", "--rate", "20", "--out", str(out)]
     log = tmp_path / "log"
-    with log.open("wb") as said, subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=said) as watch:
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    with (
+        log.open("wb") as said,
+        subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=said, env=environment) as watch,
+    ):
         try:
             wait_until(
                 lambda: " requests: " in log.read_text() or watch.poll() is not None, "traffic", START_SECONDS_MAX
@@ -76,6 +87,8 @@ def test_ctrl_c_stops_everything_that_was_started(tmp_path):
     assert len(running) >= 4
     assert status == 0
     assert below(out) == []
+    assert below(temporary) == []
+    assert list(temporary.glob("adloom-*")) == []
 
 
 def test_a_folder_with_somebodys_files_is_left_alone(tmp_path, capsys, monkeypatch):
@@ -93,10 +106,13 @@ def test_without_a_model_it_says_how_to_build_one(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("option", "value"), [("--seconds", "0"), ("--rate", "0"), ("--rate", "1001")])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--seconds", "0"), ("--rate", "0"), ("--rate", "1001"), ("--rate", "nan"), ("--seconds", "soon")],
+)
 def test_a_time_or_a_rate_that_makes_no_sense_is_refused(option, value, capsys):
     assert adloom(["watch", "--stub", option, value]) == 2
-    assert option in capsys.readouterr().err
+    assert f"argument {option}: write" in capsys.readouterr().err
 
 
 def test_grafana_is_given_our_dashboards_and_this_prometheus(tmp_path):

@@ -9,6 +9,17 @@ ROLLOUT = 'name="adloom-api"'
 IN_A_CLUSTER = "there is no rollout without Argo Rollouts"
 BY_ARGO_CD = "there is no sync without Argo CD"
 
+FROM_COMMIT_TO_SERVED = (
+    f"min by (commit) ((min_over_time(process_start_time_seconds{{{API}}}[7d])"
+    f" - ignoring (commit) group_right () last_over_time(adloom_commit_timestamp_seconds{{{API}}}[7d])) >= 0)"
+)
+"""
+Of the replicas that ran a commit the one that was started first: those that came later, or again, do not count.
+
+Target and process are matched by every label that Prometheus put on, so that an address that another replica had
+before is none of it. A start before the commit is a wrong clock, and not shown.
+"""
+
 
 def board() -> Board:
     """One truth first, then what runs, then how it came there."""
@@ -87,7 +98,12 @@ def _served() -> tuple[Panel, ...]:
             "Certificate", "Time until the certificate of the service's address ends.", "s",
             (Query(f"min(adloom_certificate_expiry_timestamp_seconds{{{EXPORTER}}}) - time()", "time left"),),
             alert="AdloomCertificateExpiring",
-            platform="a local service has no TLS, and the exporter looks at an https address only", width=24, height=5,
+            platform="a local service has no TLS, and the exporter looks at an https address only", width=12,
+        ),
+        Panel(
+            "From commit to served", "Time from a commit to the first start of a process that runs it, for the commits "
+            "that ran in the last 7 days.", "s",
+            (Query(FROM_COMMIT_TO_SERVED, "{{commit}}"),), kind="bars", width=12, runbooks=("AdloomTruthDiverged",),
         ),
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ VALIDITY = "adloom_creative_validity_ratio"
 OF_EACH_VERSION = f"on (job, instance) group_left (version) adloom_model_info{{{API}}}"
 """A canary's pods are told apart by their template's hash; the registry's version says which model that is."""
 BY_VERSION = "sum by (version, rollouts_pod_template_hash)"
+FEATURE_DISTANCE = f"max by (feature) (adloom_drift_feature_ratio{{{EXPORTER}}})"
 VERSION = "version {{version}} {{rollouts_pod_template_hash}}"
 
 
@@ -170,5 +171,16 @@ def _feedback_and_drift() -> tuple[Panel, ...]:
             "How old is the drift report?", "Time since the newest report was made.", "s",
             (Query(f"time() - max(adloom_drift_report_timestamp_seconds{{{EXPORTER}}})", "age"),),
             alert="AdloomDriftReportStale",
+        ),
+        Panel(
+            "How far is each feature?", "Distance in the newest report, as a share of what counts as drift: at 100 % "
+            "and more the feature has drifted.", "percentunit",
+            (Query(f"sort_desc({FEATURE_DISTANCE})", "{{feature}}"),), kind="bars", height=11, width=12,
+            runbooks=("AdloomDriftFound", "AdloomDriftHurts"),
+        ),
+        Panel(
+            "Which features move?", "The same over time, for the five that are furthest away at each moment.",
+            "percentunit", (Query(f"topk(5, {FEATURE_DISTANCE})", "{{feature}}"),), height=11, width=12,
+            runbooks=("AdloomDriftFound",),
         ),
     )  # fmt: skip
