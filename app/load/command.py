@@ -10,6 +10,7 @@ Example: adloom load --image adloom/adloom-api:dev --containers 1,2 --users 4,16
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -17,6 +18,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,12 @@ WAIT_SECONDS = {"stub": 0.1, "real": 1.0}
 Between two requests of a user, on average. The stub answers at once: with the wait of people it would take hundreds of
 users, and as much of the machine for them, to reach what a container bears.
 """
+SECONDS = {"stub": 20.0, "real": 60.0}
+"""Measured in each row: several times what an answer takes."""
+WARM_SECONDS = 20.0
+"""Before that: 64 sign-ins take one container as long, and users who begin at once march in step at first."""
+START_SECONDS = 3.0
+"""Of Locust itself, at most."""
 USERS = {"stub": (4, 16, 64), "real": (2, 8, 24)}
 END_SECONDS_MAX = 180.0
 IDS_A_QUERY = 1000
@@ -86,25 +94,33 @@ def _row(stores: Stores, started: Fleet, engine: str, users: int, arguments: arg
     """One run of Locust. Raises LoadError where it measured nothing."""
     report = stores.folder / "locust.json"
     report.unlink(missing_ok=True)
-    cpu_before, seconds = started.cpu_seconds(), arguments.warm_seconds + arguments.seconds
+    warm, seconds = arguments.warm_seconds, _seconds(arguments, engine)
     environment = os.environ | {
         "ADLOOM_LOAD_CLIENTS": str(stores.clients),
         "ADLOOM_LOAD_REPORT": str(report),
         "ADLOOM_LOAD_WAIT_SECONDS": f"{WAIT_SECONDS[engine]:g}",
-        "ADLOOM_LOAD_WARM_SECONDS": f"{arguments.warm_seconds:g}",
+        "ADLOOM_LOAD_WARM_SECONDS": f"{warm:g}",
+        "ADLOOM_LOAD_SECONDS": f"{seconds:g}",
     }
-    done = subprocess.run(  # noqa: S603 -- locust, with arguments of ours
-        [
-            sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--host", started.address,
-            "--users", str(users), "--spawn-rate", str(users), "--run-time", f"{seconds:.0f}s",
-            "--only-summary", "--loglevel", "ERROR", "--stop-timeout", "60",
-        ],
-        env=environment, capture_output=True, text=True, timeout=seconds + END_SECONDS_MAX, check=False,
-    )  # fmt: skip
+    command = [
+        sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--host", started.address,
+        "--users", str(users), "--spawn-rate", str(users), "--run-time", f"{START_SECONDS + warm + seconds:.0f}s",
+        "--only-summary", "--loglevel", "ERROR", "--stop-timeout", "60",
+    ]  # fmt: skip
+    with (
+        (stores.folder / "locust.log").open("w+", encoding="utf-8") as log,
+        subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=log) as locust,  # noqa: S603 -- ours
+    ):
+        try:
+            used = _cpus_used(started, locust, START_SECONDS + warm, seconds)
+            locust.wait(END_SECONDS_MAX)
+        finally:
+            locust.kill()
+        log.seek(0)
+        said = log.read().strip()[-300:]
     if not report.is_file():
-        raise LoadError(f"locust measured nothing: {done.stderr.strip()[-300:] or 'it said nothing'}")
+        raise LoadError(f"locust measured nothing: {said or 'it said nothing'}")
     met: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
-    used = (started.cpu_seconds() - cpu_before) / (met["seconds"] + arguments.warm_seconds)
     return Row.of(
         engine=engine,
         containers=len(started.containers),
@@ -114,6 +130,24 @@ def _row(stores: Stores, started: Fleet, engine: str, users: int, arguments: arg
         lost=_lost(stores.database_url, met["acknowledged"]),
         met=met,
     )
+
+
+def _cpus_used(started: Fleet, locust: subprocess.Popen[bytes], after_seconds: float, seconds: float) -> float:
+    """Cores that the containers use while it is measured, and neither before nor while the last requests end."""
+    _wait(locust, after_seconds)
+    cpu_before, began = started.cpu_seconds(), time.monotonic()
+    _wait(locust, seconds - START_SECONDS)
+    return (started.cpu_seconds() - cpu_before) / (time.monotonic() - began)
+
+
+def _wait(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """So long, or until it ends."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+
+
+def _seconds(arguments: argparse.Namespace, engine: str) -> float:
+    return float(arguments.seconds or SECONDS[engine])
 
 
 def _lost(url: str, acknowledged: Sequence[str]) -> int:
@@ -135,7 +169,7 @@ def _machine(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, shared by containers, stores, nginx and Locust",
         "cpus_a_container": arguments.cpus,
-        "seconds_a_row": arguments.seconds,
+        "seconds_a_row": {engine: _seconds(arguments, engine) for engine in arguments.engines},
         "warm_up_seconds": arguments.warm_seconds,
         "wait_seconds": {engine: WAIT_SECONDS[engine] for engine in arguments.engines},
     }
@@ -151,8 +185,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--users", type=_numbers, help="at once (default: 4,16,64 with the stub engine, 2,8,24 with the real one)")
     add("--engines", type=_engines, default=ENGINES, help="stub, real or both (default: stub,real)")
     add("--cpus", type=float, default=0.4, help="limit of each container; four fit two cores (default: %(default)s)")
-    add("--seconds", type=float, default=20.0, help="measured in each row (default: %(default)g)")
-    add("--warm-seconds", type=float, default=5.0, help="not measured, before that (default: %(default)g)")
+    add(
+        "--seconds",
+        type=_seconds_of_a_row,
+        help="measured in each row (default: 20 with the stub engine, 60 with the real one)",
+    )
+    add("--warm-seconds", type=float, default=WARM_SECONDS, help="not measured, before that (default: %(default)g)")
     add("--page", type=Path, help="a page whose tables are to be written anew, as architecture/load.md")
     add("--out", type=Path, default=Path("out/load"), help="folder of the report (default: %(default)s)")
     return parser
@@ -163,6 +201,13 @@ def _numbers(text: str) -> tuple[int, ...]:
     if not all(0 < each <= 1000 for each in numbers):
         raise argparse.ArgumentTypeError("numbers from 1 to 1000, with commas between them")
     return numbers
+
+
+def _seconds_of_a_row(text: str) -> float:
+    seconds = float(text)
+    if not START_SECONDS < seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"a row lasts more than {START_SECONDS:g} s, and an hour at most")
+    return seconds
 
 
 def _engines(text: str) -> tuple[str, ...]:

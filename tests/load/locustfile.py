@@ -19,8 +19,11 @@ from locust import HttpUser, events, task
 
 WAIT_SECONDS = float(os.environ.get("ADLOOM_LOAD_WAIT_SECONDS", "1"))
 WARM_SECONDS = float(os.environ.get("ADLOOM_LOAD_WARM_SECONDS", "0"))
+SECONDS = float(os.environ.get("ADLOOM_LOAD_SECONDS", "inf"))
+"""Measured after the warm-up; what is in flight then comes to its end and is no part of the rate."""
 CLIENTS = itertools.cycle(json.loads(Path(os.environ["ADLOOM_LOAD_CLIENTS"]).read_text(encoding="utf-8")))
 REPORT = os.environ.get("ADLOOM_LOAD_REPORT", "")
+BUSY = 503
 KNOWN_MAX = 50
 """Creatives that a user remembers, to come back to them."""
 PRODUCTS = (
@@ -32,36 +35,52 @@ PRODUCTS = (
 
 
 class Met:
-    """What was met after the warm-up; one for the whole run, since users are greenlets of one process."""
+    """What was met between warm-up and end; one for the whole run, since users are greenlets of one process."""
 
     def __init__(self) -> None:
         self.began_seconds = time.monotonic()
+        self.seconds: float | None = None
+        """How long it was measured; None until that is over."""
         self.latencies_ms: list[float] = []
         self.outcomes = {"ok": 0, "shed": 0, "failed": 0}
         self.failures: dict[str, int] = {}
+        """Of the whole run, whenever they came."""
+        self.slowest_ms = 0.0
+        """Likewise."""
         self.by_name: dict[str, list[float]] = {}
         self.waited_seconds = 0.0
         self.acknowledged: list[str] = []
         self.cpu_seconds = time.process_time()
+        self.generator_cpu_share = 0.0
         self.is_warm = WARM_SECONDS == 0
 
     def look(self) -> bool:
-        """Whether what happens now counts; the clocks start where it first does."""
-        if not self.is_warm and time.monotonic() - self.began_seconds >= WARM_SECONDS:
+        """Whether what happens now counts; the clocks start where it first does, and stop at the end."""
+        passed = time.monotonic() - self.began_seconds
+        if not self.is_warm and passed >= WARM_SECONDS:
             self.is_warm = True
             self.began_seconds, self.cpu_seconds = time.monotonic(), time.process_time()
-        return self.is_warm
+        elif self.is_warm and passed >= SECONDS:
+            self.stop()
+        return self.is_warm and self.seconds is None
+
+    def stop(self) -> None:
+        if self.seconds is None:
+            passed = time.monotonic() - self.began_seconds
+            self.seconds = min(passed, SECONDS)
+            self.generator_cpu_share = (time.process_time() - self.cpu_seconds) / passed
 
     def write(self, path: Path) -> None:
-        seconds = time.monotonic() - self.began_seconds
+        self.stop()
         report = {
-            "seconds": seconds,
+            "seconds": self.seconds,
             "latencies_ms": self.latencies_ms,
             "by_name": {name: [len(found), sum(found)] for name, found in self.by_name.items()},
             "outcomes": self.outcomes,
             "failures": self.failures,
+            "slowest_ms": self.slowest_ms,
             "waited_seconds": self.waited_seconds,
-            "generator_cpu_share": (time.process_time() - self.cpu_seconds) / seconds,
+            "generator_cpu_share": self.generator_cpu_share,
             "acknowledged": self.acknowledged,
         }
         path.write_text(json.dumps(report), encoding="utf-8")
@@ -92,7 +111,8 @@ class Merchant(HttpUser):
 
     def sign_in(self) -> None:
         form = {"grant_type": "client_credentials", **self.credentials}
-        answer = self.client.post("/v1/token", data=form, name="token")
+        while (answer := self.client.post("/v1/token", data=form, name="token")).status_code == BUSY:
+            time.sleep(float(answer.headers.get("Retry-After", "1")))  # 64 secrets at once are more than it takes
         self.client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
     @task(10)
@@ -147,12 +167,13 @@ class Merchant(HttpUser):
             is_json = outcome == "ok" and "json" in answer.headers.get("Content-Type", "")
             found = answer.json() if is_json else None
             status = str(answer.status_code)
+        met.slowest_ms = max(met.slowest_ms, took_ms)
+        if outcome == "failed":
+            met.failures[f"{name}: {status}"] = met.failures.get(f"{name}: {status}", 0) + 1
         if met.look():
             met.latencies_ms.append(took_ms)
             met.by_name.setdefault(name, []).append(took_ms)
             met.outcomes[outcome] += 1
-            if outcome == "failed":
-                met.failures[f"{name}: {status}"] = met.failures.get(f"{name}: {status}", 0) + 1
         return found
 
 
