@@ -28,11 +28,11 @@ infra-docs: $(RUN) ## write the generated tables: variables and outputs of modul
 	@.venv/bin/python -m infra.tables
 
 infra-test: $(DEV) $(CHECKOV) ## fmt, validate, module tests, an interrupted apply on an emulated AWS, checkov
-	@.venv/bin/pytest tests/infra -m "not proof and not cloud"
+	@.venv/bin/pytest tests/infra -m "not cloud" -k "not an_environment_is_built"
 	@$(CHECKOV) --config-file infra/checkov.yaml --directory infra
 
 infra-proof: $(DEV) ## build dev and prod on an emulated AWS, look at them, remove them (about a quarter of an hour)
-	@.venv/bin/pytest tests/infra -m "proof or cloud"
+	@.venv/bin/pytest tests/infra -m "proof or cloud" -k "an_environment_is_built"
 
 $(CHECKOV):
 	$(call step,install checkov apart,$(PYTHON) -m venv .venv-checkov && \

@@ -198,7 +198,7 @@ def test_an_environment_is_built_used_and_removed_without_a_trace(environment, t
     assert inventory(aws) - before == set()
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_an_apply_that_is_interrupted_goes_on_where_it_was(tmp_path, mirror, start_aws):
     aws = start_aws(read_stack(ROOT, "dev").account)
     cloud = copied_cloud(tmp_path, "dev", mirror, aws)
@@ -219,7 +219,7 @@ def test_an_apply_that_is_interrupted_goes_on_where_it_was(tmp_path, mirror, sta
     assert inventory(aws) - before == set()
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("deployment", "setting", "worse", "answer"),
     [

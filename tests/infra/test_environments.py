@@ -111,3 +111,12 @@ def test_the_pipelines_may_write_what_they_write_and_nothing_else():
 
     # Of the log, only the files that begin with batch-: the rest is the service's.
     assert sorted(set(keys) - {"generations", *BRANCHES}) == re.findall(r'"([a-z]+)"', listed[1])
+
+
+def test_the_service_may_write_what_it_keeps_and_nothing_else():
+    written = [*(ROOT / "app").glob("*.py"), *(ROOT / "model/store").glob("*.py")]
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in written)
+    keys = re.findall(r'f"([a-z]+)/\{[^"]*(?:\.jsonl|\{reference\})"', sources)
+    listed = re.search(r"sent_folders = \[(.+)\]", (ROOT / "infra/deployments/platform/workloads.tf").read_text())
+
+    assert sorted(set(keys) - {"generations"}) == re.findall(r'"([a-z]+)"', listed[1])

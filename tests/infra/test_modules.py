@@ -37,6 +37,7 @@ def test_every_file_is_formatted(terraform_environment):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("folder", MODULES + DEPLOYMENTS, ids=lambda path: path.name)
+@pytest.mark.proof
 def test_each_is_valid_and_passes_its_own_tests(folder, copied, terraform_environment, mirror):
     here = copied / folder.relative_to(INFRA)
     begun = terraform(terraform_environment, here, "init", "-backend=false", "-input=false", f"-plugin-dir={mirror}")

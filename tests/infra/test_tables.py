@@ -32,7 +32,7 @@ def test_a_denial_says_so_and_the_account_is_left_out():
     )
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_the_table_of_roles_is_current(mirror, monkeypatch, capsys):
     monkeypatch.setenv("ADLOOM_TERRAFORM_MIRROR", str(mirror))
 

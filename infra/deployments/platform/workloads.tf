@@ -5,14 +5,17 @@ locals {
   _requests = local._buckets["requests"]
 
   workloads = {
-    # Writes what it was asked and what it answered, takes catalogues, and reads nothing that others have written but
-    # the bundles.
+    # Writes what it was asked and what it answered, takes what clients send, and reads nothing that others have written
+    # but bundles and drift reports.
     adloom-api = {
       namespace = "adloom"
       access = {
-        list_buckets  = [local._buckets["artifacts"], local._requests]
-        read_objects  = ["${local._buckets["artifacts"]}/bundles/*", "${local._requests}/catalogue/*"]
-        write_objects = ["${local._requests}/catalogue/*", "${local._requests}/generations/*"]
+        list_buckets = [local._buckets["artifacts"], local._requests]
+        read_objects = concat(
+          ["${local._buckets["artifacts"]}/bundles/*", "${local._requests}/drift/reports/*"],
+          [for folder in local.sent_folders : "${local._requests}/${folder}/*"],
+        )
+        write_objects = [for folder in concat(local.sent_folders, ["generations"]) : "${local._requests}/${folder}/*"]
         object_keys   = local._objects
       }
     }
@@ -34,8 +37,9 @@ locals {
           [for folder in local.pipeline_folders : "${local._requests}/${folder}/*"],
           ["${local._requests}/generations/*/batch-*"],
         )
-        object_keys   = local._objects
-        query_metrics = [module.metrics.workspace_arn]
+        delete_objects = ["${local._requests}/drift/reports/*"] # a quarter old: pipelines/drift/retention.py
+        object_keys    = local._objects
+        query_metrics  = [module.metrics.workspace_arn]
       }
     }
 
@@ -90,6 +94,9 @@ locals {
       managed_policies = ["service-role/AmazonEBSCSIDriverPolicy"]
     }
   }
+
+  # What clients send, and app/ and model/store/ keep there; a test compares.
+  sent_folders = ["catalogue", "pairs", "photographs"]
 
   # What pipelines/ puts into the bucket that ADLOOM_OBJECTS_URL names; a test compares.
   pipeline_folders = ["batches", "catalogue", "datasets", "drift", "features", "quality", "quarantine", "runs"]

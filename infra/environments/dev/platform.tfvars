@@ -2,7 +2,7 @@ alert_emails = ["on-call@example.com"]
 log_days     = 30
 
 audit_days           = 1
-expire_after_days    = { "generations/" = 90 }
+expire_after_days    = { "generations/" = 90, "photographs/" = 90 }
 rollback_window_days = 14
 superseded_days      = 30
 

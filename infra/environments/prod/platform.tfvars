@@ -2,7 +2,7 @@ alert_emails = ["on-call@example.com"]
 log_days     = 365
 
 audit_days           = 90
-expire_after_days    = { "generations/" = 400 }
+expire_after_days    = { "generations/" = 400, "photographs/" = 400 }
 rollback_window_days = 90
 superseded_days      = 180
 

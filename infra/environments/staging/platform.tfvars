@@ -2,7 +2,7 @@ alert_emails = ["on-call@example.com"]
 log_days     = 90
 
 audit_days           = 7
-expire_after_days    = { "generations/" = 90 }
+expire_after_days    = { "generations/" = 90, "photographs/" = 90 }
 rollback_window_days = 30
 superseded_days      = 60
 

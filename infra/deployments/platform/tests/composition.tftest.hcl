@@ -74,10 +74,18 @@ run "composition" {
     condition = alltrue([
       for each in jsondecode(output.policies["adloom-api"]).Statement :
       each.Sid != "WriteObjects" || toset(each.Resource) == toset([
-        "arn:aws:s3:::adloom-dev-111122223333-requests/catalogue/*", "arn:aws:s3:::adloom-dev-111122223333-requests/generations/*",
+        for folder in ["catalogue", "generations", "pairs", "photographs"] : "arn:aws:s3:::adloom-dev-111122223333-requests/${folder}/*"
       ])
     ])
-    error_message = "the service writes catalogues and its log, and nothing else"
+    error_message = "the service writes what clients send and its log, and nothing else"
+  }
+
+  assert {
+    condition = alltrue([
+      for each in jsondecode(output.policies["adloom-pipelines"]).Statement :
+      each.Sid != "DeleteObjects" || toset(each.Resource) == toset(["arn:aws:s3:::adloom-dev-111122223333-requests/drift/reports/*"])
+    ])
+    error_message = "pipelines remove old drift reports, and nothing else"
   }
 
   assert {
