@@ -39,15 +39,15 @@ demo: bundle ## set everything up, write creatives for 12 products, open the ser
 	$(call step,write creatives and answer one request,$(ADLOOM) demo)
 
 # The last line printed is pytest's own: no timing after it. Slow and e2e tests run too.
-test: lint bundle ## set up, lint and run every test; ends with what was skipped, and why
+test: lint bundle ## set up, lint, run the tests that take seconds; ends with what was skipped, and why
 	@printf '==> run the tests\n'
-	@.venv/bin/pytest -m "not proof and not cloud"
+	@.venv/bin/pytest -m "not proof and not cloud" -n auto --maxprocesses 4 --dist loadfile
 
 # The emulated AWS is waited for more than it is worked on: it is built beside the other proofs.
-proof: lint bundle ## the tests that take minutes: faults, drills, containers, real Airflow, an emulated AWS
+proof: lint bundle ## the tests that take longer: kills, faults, drills, containers, real Airflow, an emulated AWS
 	@printf '==> run the proofs\n'
 	@mkdir -p out/proof; .venv/bin/pytest -m proof tests/infra > out/proof/infra.log 2>&1 & cloud=$$!; \
-	.venv/bin/pytest -m proof --ignore=tests/infra; others=$$?; \
+	.venv/bin/pytest -m proof --ignore=tests/infra -n auto --maxprocesses 2 --dist loadfile; others=$$?; \
 	wait $$cloud; built=$$?; cat out/proof/infra.log; [ $$others -eq 0 ] && [ $$built -eq 0 ]
 
 lint: $(DEV) ## ruff, mypy, import contracts, workflow audit

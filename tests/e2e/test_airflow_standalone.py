@@ -21,7 +21,7 @@ from tests.real_parts import free_port
 
 pytestmark = pytest.mark.proof
 
-NAMES = {"generate_batch", "ingest_catalogue", "monitor_drift", "release_writer", "train_writer"}
+NAMES = {"generate_batch", "ingest_catalogue", "monitor_drift", "release_writer", "rollback_writer", "train_writer"}
 FOLLOWED = ("train_writer", "release_writer", "ingest_catalogue")
 STEP_SECONDS_MAX = 600.0
 """Seconds for one hop on a machine that does much else; a quiet one needs a tenth."""

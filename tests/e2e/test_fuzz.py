@@ -30,9 +30,12 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from app.main import create_app
+from app.pairs_route import JSON_LINES_EXAMPLE
 from app.settings import Settings
+from tests.app.drift_rows import drift_report, keep_report
 from tests.app.served_app import served
 from tests.app.service_client import ServiceWriter, add_client, bearer, embedded, order
+from tests.app.version_rows import ledger_line, tell, version_row
 from tests.e2e.faults.load import say
 
 pytestmark = pytest.mark.proof
@@ -87,6 +90,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
 @pytest.fixture(scope="module")
 def fuzzed(app: FastAPI) -> Iterator[Fuzzed]:
     add_client(app.state.parts)
+    tell(app.state.parts, [version_row(8)], [ledger_line(1)])
     headers = bearer(app.state.parts)
     with served(app) as (host, port), requests.Session() as session:
         address = f"http://{host}:{port}"
@@ -100,10 +104,21 @@ def fuzzed(app: FastAPI) -> Iterator[Fuzzed]:
             "digest": session.post(f"{address}/v1/catalogue", json=batch["products"]).json()["digest"],
             "feedback_id": verdict["id"],
             "retrain_id": session.post(f"{address}/v1/retrains", json={"reason": "a fuzzed service"}).json()["id"],
+            "rollback_id": session.post(f"{address}/v1/rollbacks", json={"reason": "a fuzzed service"}).json()["id"],
+            "set_id": upload(session, f"{address}/v1/pairs"),
+            "report_id": keep_report(app.state.parts, drift_report()),
             "model": "adloom-writer",
             "version": "0",
+            "model_version": "8",
         }
         yield Fuzzed(address, headers, session.get(f"{address}/openapi.json").json(), known)
+
+
+def upload(session: requests.Session, address: str) -> str:
+    """A set of training pairs; returns its id."""
+    sent = session.post(address, data=JSON_LINES_EXAMPLE.encode(), headers={"Content-Type": "application/x-ndjson"})
+    made: str = sent.json()["id"]
+    return made
 
 
 def send(case: Any, fuzzed: Fuzzed, session: requests.Session, tally: Tally, checks: Sequence[Any]) -> None:

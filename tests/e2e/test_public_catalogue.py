@@ -23,7 +23,7 @@ from model.creative import Copy
 from model.validity import STRUCTURAL
 from tests.e2e.command import adloom, environment
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.proof
 
 CHANNEL = "instagram"
 """It has a field of every kind: headline, body, call to action and hashtags."""
@@ -86,6 +86,7 @@ def run_until_first_line(command, folder):
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
+@pytest.mark.proof
 def test_ctrl_c_ends_the_run_with_its_status_and_whole_lines(runs):
     lines = runs.left.splitlines(keepends=True)
 

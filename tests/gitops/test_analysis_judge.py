@@ -138,7 +138,7 @@ def test_every_series_gets_the_verdict_that_it_deserves(prometheus):
     assert len(given) == len(SCENARIOS)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_the_watch_in_the_background_stops_what_the_step_would_and_lets_no_failure_pass(prometheus):
     given = verdicts(prometheus, live_template(), uses()["watch"])
 
@@ -251,7 +251,7 @@ def _query(place: int, name: str, query: str) -> Mutant:
     return Mutant(name, change)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_no_threshold_and_no_guard_can_be_changed_without_another_verdict(prometheus):
     template, args = live_template(), uses()
     whole = {use: verdicts(prometheus, template, args[use]) for use in args}

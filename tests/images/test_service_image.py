@@ -50,11 +50,13 @@ def test_the_image_is_small_and_says_what_it_holds(engine, image, registry, meas
     found = engine.inspect(image)
     labels, environment = found["Config"]["Labels"], dict(pair.split("=", 1) for pair in found["Config"]["Env"])
     version = max(registry.bundles)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    asked = ["git", "log", "-1", "--format=%H %ct"]
+    commit, committed = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
 
     assert labels["org.adloom.bundle.digest"] == registry.bundles[version]
     assert labels["org.adloom.model.version"] == environment["ADLOOM_REGISTRY_VERSION"] == str(version)
     assert environment["ADLOOM_GIT_COMMIT"].removesuffix("-dirty") == commit
+    assert environment["ADLOOM_GIT_COMMIT_TIMESTAMP_SECONDS"] == committed
     assert labels["org.opencontainers.image.revision"] == environment["ADLOOM_GIT_COMMIT"]
     assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
     assert found["Config"]["User"] == "10001:10001"

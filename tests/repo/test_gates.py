@@ -40,11 +40,12 @@ def test_the_hook_runs_make_lint_and_nothing_else():
     assert [hook["entry"] for hook in hooks] == ["make lint"]
 
 
-def test_the_workflow_runs_make_lint_test():
-    steps = yaml.safe_load(read(".github/workflows/ci.yml"))["jobs"]["test"]["steps"]
-    commands = [step["run"] for step in steps if "run" in step]
+def test_the_workflow_runs_make_lint_test_and_the_loop_and_the_proofs():
+    jobs = yaml.safe_load(read(".github/workflows/ci.yml"))["jobs"]
+    commands = [step["run"] for step in jobs["test"]["steps"] if "run" in step]
 
     assert [re.match(r"make [a-z ]+[a-z]", command)[0] for command in commands] == ["make lint test"]
+    assert jobs["prove"]["strategy"]["matrix"] == {"target": ["loop", "proof"]}
 
 
 def test_the_gate_runs_make_test_then_the_loop_and_the_proofs_and_make_test_runs_lint():

@@ -150,7 +150,7 @@ def test_every_package_imported_is_declared_where_it_is_needed():
         "model.training": tables["dependencies"] + extras["train"] + extras["lab"] + extras["bench"] + extras["app"],
         "pipelines": tables["dependencies"] + extras["app"] + extras["lab"] + extras["pipelines"],
         "infra": tables["dependencies"] + extras["app"],
-        "tests": [name for extra in ("app", "train", "lab", "pipelines", "dev") for name in extras[extra]]
+        "tests": [name for extra in ("app", "train", "ui", "lab", "pipelines", "dev") for name in extras[extra]]
         + tables["dependencies"],
     }
     # The engines to race against are in no environment that runs tests.

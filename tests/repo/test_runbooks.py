@@ -21,7 +21,7 @@ PROCEDURES = {
     "rollback-a-model", "restore-the-database", "rotate-keys", "promote-by-hand", "rebuild-the-cluster",
     "stop-all-generation",
 }  # fmt: skip
-COMMIT = re.compile(r"[0-9a-f]{7,12}")
+COMMIT = re.compile(r"[0-9a-f]{7,12}\+?")
 
 
 def rules():

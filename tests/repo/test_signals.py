@@ -1,6 +1,6 @@
 """
-The signal contract: what a rule, dashboard, autoscaler or canary asks for appears in a scrape of what runs, or is a
-platform's; and what is published is asked for, or says here why not.
+The signal contract: what a rule, dashboard, autoscaler, canary or runbook asks for appears in a scrape of what runs, or
+is a platform's; and what is published is asked for, or says here why not.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ UNASKED = {
     "adloom_batches": "read by hand where batches are looked into",
 }
 """Published, and perhaps asked for by nothing that lies here: why it is published all the same."""
+ASKED_BY_HAND = re.compile(r"--data-urlencode 'query=([^']+)'")
 _SUFFIXES = ("_bucket", "_count", "_sum")
 
 
@@ -83,6 +84,9 @@ def _expressions() -> Iterator[tuple[str, str]]:
             for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
                 for asked in _values(document, "query"):
                     yield path.name, asked
+    for path in sorted((ROOT / "runbooks").rglob("*.md")):
+        for asked in ASKED_BY_HAND.findall(path.read_text(encoding="utf-8")):
+            yield path.name, asked
 
 
 def _values(tree: object, key: str) -> Iterator[str]:
@@ -133,6 +137,9 @@ def _troubles(selector: Selector, scrape: Scrape) -> Iterator[str]:
         yield from (f"{selector.metric} has no label {label}" for label in sorted(unknown))
         return
     series = scrape.get(selector.metric)
+    if not re.fullmatch(r"[\w:]+", selector.metric):  # a pattern of names
+        known = {*scrape, *(rule.name for rule in recordings(ROOT))}
+        series = [{}] if any(re.fullmatch(selector.metric, name) for name in known) else []
     if not series:
         yield f"nobody publishes {selector.metric}"
         return
@@ -167,6 +174,7 @@ def test_rules_dashboards_autoscaler_and_canary_are_all_read():
         "adloom-service.json",
         "scaledobject",
         "analysis",
+        "AdloomServiceDown.md",
     ):
         assert word in places, word
 
