@@ -19,7 +19,7 @@ from rich.table import Table
 from model.ledger import Entry, Ledger
 from model.promotion import LEDGER, disagreement, open_both
 from model.publication import publish
-from model.registry import CHAMPION, DEFAULT_FOLDER, MODEL, Registry, RegistryError, Version, is_empty
+from model.registry import CHAMPION, MODEL, Registry, RegistryError, Version, is_empty, registry_folder
 from model.store.database_command import URL_DEFAULT, URL_VARIABLE
 from model.store.tables import Database
 
@@ -162,7 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="the table as JSON")
     parser.add_argument("--verify-ledger", action="store_true", help="check every line of the promotion ledger")
-    parser.add_argument("--registry", type=Path, default=DEFAULT_FOLDER, help="its folder (default: %(default)s)")
+    parser.add_argument("--registry", type=Path, default=registry_folder(), help="its folder (default: %(default)s)")
     parser.set_defaults(reference=None)
     actions = parser.add_subparsers(dest="action")
     fetch = actions.add_parser("fetch", help="copy a version's bundle out and verify its digests")

@@ -17,7 +17,7 @@ from pathlib import Path
 from model.gate import judge as judge_by_gate
 from model.promotion import Asked, Judge, RefusedError, open_both, promote
 from model.publication import publish_after
-from model.registry import DEFAULT_FOLDER
+from model.registry import registry_folder
 
 EXIT_REFUSED = 1
 
@@ -70,5 +70,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--why", type=reason, required=True, help="kept in the ledger")
     parser.add_argument("--who", type=reason, help="default: git's user.name, or the account")
     parser.add_argument("--without-gate", type=reason, metavar="REASON", help="promote unjudged; kept in the ledger")
-    parser.add_argument("--registry", type=Path, default=DEFAULT_FOLDER, help="its folder (default: %(default)s)")
+    parser.add_argument("--registry", type=Path, default=registry_folder(), help="its folder (default: %(default)s)")
     return parser

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from model.heldout_samples import SamplesError, read_samples, shown
 from model.ledger import Entry, Ledger, LedgerError
 from model.promotion import LEDGER, is_known
-from model.registry import DEFAULT_FOLDER, Registry, RegistryError, Version, is_empty, open_registry
+from model.registry import Registry, RegistryError, Version, is_empty, open_registry, registry_folder
 from model.store import model_versions
 from model.store.database_command import URL_DEFAULT, URL_VARIABLE
 from model.store.migrations import MigrationError
@@ -29,7 +29,6 @@ from model.submission import finite
 
 TASK = "ad_writer"
 """What the pipelines call the model of this registry."""
-REGISTRY_VARIABLE = "ADLOOM_REGISTRY"
 VERSIONS_MAX = 200
 LINES_MAX = 1_000
 CARD_BYTES_MAX = 256 * 1024
@@ -118,7 +117,7 @@ def service_database(folder: Path, environ: Mapping[str, str]) -> str:
     """
     if url := environ.get(URL_VARIABLE):
         return url
-    ours = Path(environ.get(REGISTRY_VARIABLE) or DEFAULT_FOLDER)
+    ours = registry_folder(environ)
     return URL_DEFAULT if folder.resolve() == ours.resolve() else ""
 
 

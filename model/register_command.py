@@ -13,7 +13,7 @@ from pathlib import Path
 
 from model.publication import publish_after
 from model.registration import git_commit, register
-from model.registry import DEFAULT_FOLDER, MODEL, open_registry
+from model.registry import MODEL, open_registry, registry_folder
 from model.submission import read_submission
 
 
@@ -51,5 +51,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--certificate", type=Path, help=f"certificate.json of `adloom certify` {beside}")
     parser.add_argument("--run", type=Path, help="folder of `adloom train` that made the weights")
     parser.add_argument("--parameters", type=Path, help="JSON object of further parameters of that run")
-    parser.add_argument("--registry", type=Path, default=DEFAULT_FOLDER, help="its folder (default: %(default)s)")
+    parser.add_argument("--registry", type=Path, default=registry_folder(), help="its folder (default: %(default)s)")
     return parser

@@ -14,7 +14,7 @@ from pathlib import Path
 from model.promote_command import EXIT_REFUSED, present_user, reason
 from model.promotion import Asked, RefusedError, open_both, rollback
 from model.publication import publish_after
-from model.registry import DEFAULT_FOLDER
+from model.registry import registry_folder
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,5 +40,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--to", type=int, metavar="VERSION", help="any version that has been champion")
     parser.add_argument("--why", type=reason, required=True, help="kept in the ledger")
     parser.add_argument("--who", type=reason, help="default: git's user.name, or the account")
-    parser.add_argument("--registry", type=Path, default=DEFAULT_FOLDER, help="its folder (default: %(default)s)")
+    parser.add_argument("--registry", type=Path, default=registry_folder(), help="its folder (default: %(default)s)")
     return parser

@@ -19,7 +19,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from model.registry import DEFAULT_FOLDER, MODEL, RegistryError, Version, is_empty, open_registry
+from model.registry import MODEL, RegistryError, Version, is_empty, open_registry, registry_folder
 from model.replay_command import DEFAULT_DATABASE
 from model.request_trace import HOURS_BACK_MAX, creatives_of, requests_of
 from model.store import pair_sets
@@ -268,6 +268,6 @@ def _parser() -> argparse.ArgumentParser:
     objects = os.environ.get("ADLOOM_OBJECTS_URL", DEFAULT_OBJECTS)
     parser.add_argument("--objects", default=objects, help="of the service, for its log (ADLOOM_OBJECTS_URL)")
     parser.add_argument("--request", action="store_true", help="the id is the x-request-id of an answer")
-    parser.add_argument("--registry", type=Path, default=DEFAULT_FOLDER, help="folder (default: %(default)s)")
+    parser.add_argument("--registry", type=Path, default=registry_folder(), help="folder (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser

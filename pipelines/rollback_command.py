@@ -18,12 +18,13 @@ from model import rollback_command as alias_command
 from model.promote_command import EXIT_REFUSED, present_user, reason
 from model.promotion import Asked, RefusedError
 from model.publication import publish_after
+from model.registry import registry_folder
 from pipelines.deploy_command import repository_url, settle, version
 from pipelines.deployment import ENVIRONMENTS
 from pipelines.environment_rollback import Places, Progress, UnfinishedError, roll_back
 from pipelines.pull_requests import token_from
 from pipelines.step import parser, say
-from pipelines.truth import all_sides, registry_folder, service_says, tell
+from pipelines.truth import all_sides, service_says, tell
 
 WAIT_SECONDS = 900.0
 """A canary of the rollback and its analysis are over by then."""

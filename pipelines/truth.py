@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from model.ledger import Ledger, LedgerError, champions, unfinished_reversal
 from model.promotion import LEDGER
-from model.registry import CHAMPION, DEFAULT_FOLDER, RegistryError, is_empty, open_registry
+from model.registry import CHAMPION, RegistryError, is_empty, open_registry, registry_folder
 from model.truth import Side, comparable, disagreements, git_side, served_side
 from pipelines.deployment import ENVIRONMENTS, model_file
 from pipelines.git_commit import DeployError, cloned
@@ -115,11 +115,6 @@ def service_says(url: str) -> Side:
             return Side("service", trouble=f"it answers {error.code}")
     except (OSError, ValueError, AttributeError) as error:
         return Side("service", trouble=f"it does not answer as it should ({type(error).__name__})")
-
-
-def registry_folder() -> Path:
-    """As the steps have it."""
-    return Path(os.environ.get("ADLOOM_REGISTRY") or DEFAULT_FOLDER)
 
 
 def _notes(environment: str, registry: Path) -> list[str]:

@@ -92,7 +92,7 @@ class PostgresServer:
         environment = {"PATH": os.environ["PATH"], "PGDATA": str(self.folder / "data"), "LC_ALL": "C.UTF-8"}
         with (self.folder / "commands").open("a+", encoding="utf-8") as said:  # a pipe would be the server's too
             done = subprocess.run(
-                [*as_user, *command], cwd="/", env=environment, stdout=said, stderr=said, check=False, timeout=60
+                [*as_user, *command], cwd="/", env=environment, stdout=said, stderr=said, check=False, timeout=180
             )
             said.seek(0)
             assert done.returncode == 0, said.read()

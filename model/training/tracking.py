@@ -23,7 +23,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model.registry import DATABASE, DEFAULT_FOLDER
+from model.registry import DATABASE, registry_folder
 from model.training.run_config import FinetuneConfig
 from model.training.training_run import METRICS, Evaluated, Say
 
@@ -67,11 +67,7 @@ def tracked(config: FinetuneConfig, folder: Path, say: Say, *, wanted: bool = Tr
 
 def tracking_uri() -> str:
     """MLFLOW_TRACKING_URI, or the SQLite file in the folder that ADLOOM_REGISTRY names."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(_folder() / DATABASE).resolve()}"
-
-
-def _folder() -> Path:
-    return Path(os.environ.get("ADLOOM_REGISTRY") or DEFAULT_FOLDER)
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(registry_folder() / DATABASE).resolve()}"
 
 
 def connect() -> MlflowClient:
@@ -85,7 +81,7 @@ def connect() -> MlflowClient:
         from mlflow import MlflowClient
 
         if not os.environ.get("MLFLOW_TRACKING_URI"):
-            _folder().mkdir(parents=True, exist_ok=True)
+            registry_folder().mkdir(parents=True, exist_ok=True)
         return MlflowClient(tracking_uri=tracking_uri())  # the first one maps MLflow's tables, and warns
 
 
@@ -95,7 +91,7 @@ def experiment_id(client: MlflowClient) -> str:
     if found is not None:
         return str(found.experiment_id)
     ours = not os.environ.get("MLFLOW_TRACKING_URI")
-    artifacts = (_folder() / "artifacts").resolve().as_uri() if ours else None
+    artifacts = (registry_folder() / "artifacts").resolve().as_uri() if ours else None
     return client.create_experiment(EXPERIMENT, artifact_location=artifacts)
 
 

@@ -29,7 +29,7 @@ from tests.real_parts import wait_until
 SETTINGS: dict[str, Any] = {
     "channels": ["instagram"], "voice": "plain", "candidates": 2, "return_candidates": 1, "seed": 3, "refused": 0,
 }  # fmt: skip
-WAIT_SECONDS_MAX = 30.0
+WAIT_SECONDS_MAX = 60.0
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from app.parts import Parts
 from app.serve import listen, new_server
 from tests.real_parts import wait_until
 
-STOP_SECONDS_MAX = 30.0
+STOP_SECONDS_MAX = 60.0
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from model.store.clients import Client, ClientExistsError
 from model.store.tables import Database
 
 ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS_MAX = 60.0
+START_SECONDS_MAX = 180.0
 """A bundle is read and hashed before the port answers."""
 
 

@@ -27,7 +27,7 @@ from tests.real_parts import postgres_server, redis_server, s3_server
 
 pytestmark = pytest.mark.anyio
 
-WAIT_SECONDS_MAX = 30.0
+WAIT_SECONDS_MAX = 60.0
 FORM = {"grant_type": "client_credentials"}
 ROWS = [{"sku": f"ROW-{number}", "title": f"Bowl number {number}"} for number in range(5)]
 

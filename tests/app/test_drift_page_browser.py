@@ -155,7 +155,7 @@ def browser() -> Iterator[Any]:
 def framed(browser: Any, scene: Scene, report_id: str) -> Iterator[tuple[Any, list[str]]]:
     """The frame of the report, and every address that the browser was asked for from there on."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(60_000)
     asked: list[str] = []
     try:
         page = context.new_page()

@@ -37,7 +37,7 @@ def address(registry: CollectorRegistry) -> Iterator[str]:
 
 def ask(address: str, method: str = "GET", **headers: str) -> tuple[bytes, dict[str, str]]:
     request = urllib.request.Request(address, method=method, headers=headers)
-    with urllib.request.urlopen(request, timeout=5) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return answer.read(), dict(answer.headers)
 
 

@@ -274,12 +274,12 @@ def feature_server(folder: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        assert process.wait(30) in (0, -15)
+        assert process.wait(60) in (0, -15)
 
 
 def _is_up(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/health", timeout=1).status_code == 200
+        return httpx.get(f"http://127.0.0.1:{port}/health", timeout=10).status_code == 200
     except httpx.HTTPError:
         return False
 
@@ -300,7 +300,7 @@ async def test_the_service_reads_what_a_real_feature_server_serves(
             long = await client.post("/v1/creatives", json=whole(bowl()))
             theirs = await client.post("/v1/creatives", json=by_sku("BOWL"), headers=bearer(parts, "other"))
             none = await client.post("/v1/creatives", json=by_sku("NONE"))
-        async with httpx.AsyncClient(base_url=url) as direct:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as direct:
             writes = await direct.post("/push", json={})
     async with service(features_url=url) as client:
         down = await client.post("/v1/creatives", json=by_sku("BOWL"))

@@ -344,7 +344,7 @@ def test_ctrl_c_leaves_whole_lines_a_gallery_and_130_and_resume_finishes(catalog
     while not (out.creatives.exists() and out.creatives.stat().st_size):
         assert process.poll() is None, process.stderr.read()
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
     done = len(out.records())
 
     assert process.returncode == EXIT_INTERRUPTED
@@ -377,7 +377,7 @@ def test_a_full_disk_keeps_every_line_whole_and_resume_goes_on(small_disk, tmp_p
     catalogue = tmp_path / "many.csv"
     catalogue.write_text("sku,title\n" + "".join(f"SKU-{number},Lamp number {number}\n" for number in range(30)))
     out = RunFolder(small_disk / "out")
-    _, err = (process := start(catalogue, out.path, "--no-png", seconds=0)).communicate(timeout=60)
+    _, err = (process := start(catalogue, out.path, "--no-png", seconds=0)).communicate(timeout=120)
     done = len(out.records())
 
     assert process.returncode == EXIT_FAILED
@@ -387,7 +387,7 @@ def test_a_full_disk_keeps_every_line_whole_and_resume_goes_on(small_disk, tmp_p
     assert out.creatives.read_bytes().endswith(b"\n")
     assert not list(out.path.rglob("*.tmp"))
     subprocess.run(["mount", "-o", "remount,size=20M", small_disk], check=True)
-    _, err = (process := start(catalogue, out.path, "--no-png", "--resume", seconds=0)).communicate(timeout=60)
+    _, err = (process := start(catalogue, out.path, "--no-png", "--resume", seconds=0)).communicate(timeout=120)
     assert process.returncode == 0, err
     assert [sku for sku, _ in pairs(out)] == [f"SKU-{number}" for number in range(30)]
 

@@ -82,7 +82,7 @@ def test_no_event_is_lost_between_threads():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     total = sum(float(line.split()[-1]) for line in lines(registry) if line.startswith("took_seconds_count"))
 
     assert total == 8000

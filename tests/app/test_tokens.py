@@ -241,7 +241,7 @@ async def test_a_row_is_read_once_within_the_time_it_is_kept(monkeypatch: pytest
 
 async def test_many_who_want_the_same_row_at_once_read_it_once() -> None:
     gate = threading.Event()
-    rows = Rows(before_read=lambda: gate.wait(10))
+    rows = Rows(before_read=lambda: gate.wait(60))
     tokens = tokens_of(rows, client_cache_seconds=2.0)
     token = ISSUER.issue("shop", [], now=NOW)
     waiting = [asyncio.create_task(tokens.caller(token)) for _ in range(50)]
@@ -307,14 +307,14 @@ def test_processes_that_make_the_key_at_once_agree_on_it(tmp_path: Path) -> None
     kids: list[str] = []
 
     def open_it() -> None:
-        barrier.wait(10)
+        barrier.wait(60)
         kids.append(open_issuer(path, audience="adloom", token_seconds=900).kid)
 
     threads = [threading.Thread(target=open_it) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
 
     assert len(kids) == 8
     assert len(set(kids)) == 1

@@ -34,7 +34,7 @@ class Api:
 
     def __init__(self, address: str, place: Place, log: Path) -> None:
         self.place, self.log = place, log
-        self._client = httpx.Client(base_url=address, timeout=30)
+        self._client = httpx.Client(base_url=address, timeout=120)
         self.close = self._client.close
         told = {"username": local_airflow.USER, "password": local_airflow.password(place.home)}
         token = self._client.post("/auth/token", json=told).raise_for_status().json()["access_token"]

@@ -128,7 +128,7 @@ def test_ctrl_c_stops_a_demo_on_a_terminal_and_its_service(bundle, tmp_path):
         if "Ctrl-C stops them" in line:
             break
     process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate(timeout=60)
+    rest, _ = process.communicate(timeout=180)
     os.close(terminal)
     port = int(said.split("curl -sS http://127.0.0.1:")[1].split("/")[0])
 

@@ -191,7 +191,7 @@ def test_the_copy_button_copies_the_words_and_says_so(browser, page_file):
     with open_page(browser, page_file, width=1440) as (page, _):
         page.context.grant_permissions(["clipboard-read", "clipboard-write"])
         page.locator(".copy").nth(3).click()
-        page.locator(".copy", has_text="Copied").wait_for(timeout=5000)
+        page.locator(".copy", has_text="Copied").wait_for(timeout=60_000)
         copied = page.evaluate("navigator.clipboard.readText()")
 
     assert copied.startswith("Blue ceramic bowl\nStoneware, 14 cm across.\n")

@@ -110,7 +110,7 @@ class Prometheus:
     """A real one; remembers its answers, because mutants ask mostly the same."""
 
     address: str
-    _client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30.0))
+    _client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=120.0))
     _answers: dict[tuple[str, int], Result] = field(default_factory=dict)
 
     def __enter__(self) -> Self:

@@ -143,7 +143,7 @@ def recorded(folder: Path) -> Iterator[str]:
 
 def _is_ready(address: str) -> bool:
     try:
-        return httpx.get(f"{address}/-/ready", timeout=1.0).is_success
+        return httpx.get(f"{address}/-/ready", timeout=10.0).is_success
     except httpx.TransportError:
         return False
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 GITOPS = ROOT / "gitops"
 APPS = GITOPS / "apps"
 ENVIRONMENTS = ("dev", "staging", "prod")
-RENDER_SECONDS_MAX = 60
+RENDER_SECONDS_MAX = 180
 NEVER_REMOTE = ("https://", "http://", "git@", "ssh://")
 
 

@@ -81,7 +81,7 @@ def test_the_counting_store_starts_with_the_configuration_that_it_is_given(tmp_p
                 unknown.ping()
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(60)
         server.stdout.close()
 
 

@@ -21,7 +21,7 @@ from tests.gitops.test_settings_of_manifests import SECRETS, variables
 from tests.real_parts import free_port, postgres_server, s3_server, wait_until
 
 pytestmark = pytest.mark.proof
-START_SECONDS_MAX = 90
+START_SECONDS_MAX = 300
 HOST = "mlflow.mlflow.svc:5000"
 """As the pipelines' settings name it."""
 
@@ -33,7 +33,7 @@ def pod(name: str) -> tuple[Pod, list[dict]]:
 
 
 def status(port: int, method: str, path: str, *, host: str = HOST, body: bytes = b"") -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request(method, path, body, {"Host": host, "Content-Type": "application/json"})
         return connection.getresponse().status
@@ -91,7 +91,7 @@ def test_the_server_keeps_runs_in_postgres_and_artifacts_in_the_bucket(environme
         refused = status(port, "POST", "/api/2.0/mlflow/experiments/search", host="elsewhere.example", body=b"{}")
     finally:
         os.killpg(process.pid, 15)
-        process.wait(30)
+        process.wait(60)
         log.close()
 
     bucket = environment["MLFLOW_ARTIFACTS_URL"].removeprefix("s3://")

@@ -55,7 +55,7 @@ class Engine:
     program: str
     environment: Mapping[str, str]
 
-    def call(self, *arguments: str | Path, check: bool = True, seconds_max: float = 120) -> str:
+    def call(self, *arguments: str | Path, check: bool = True, seconds_max: float = 300) -> str:
         """Standard output; the test fails where the command does."""
         done = subprocess.run(
             [self.program, *map(str, arguments)],
@@ -127,12 +127,12 @@ class Box:
     started: float
     ready_seconds: float = field(default=0.0)
 
-    def wait(self, path: str, seconds_max: float = 60.0) -> None:
+    def wait(self, path: str, seconds_max: float = 180.0) -> None:
         """Until `path` answers 200; how long that took since `docker run` is kept."""
 
         def answers() -> bool:
             try:
-                return httpx.get(self.url + path, timeout=2).status_code == 200
+                return httpx.get(self.url + path, timeout=10).status_code == 200
             except httpx.TransportError:
                 if not self.state()["Running"]:
                     pytest.fail(f"the container ended: {self.logs()}")
@@ -186,13 +186,13 @@ def docker_engine(folder: Path) -> Iterator[Engine]:
     with (folder / "dockerd.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        wait_until(lambda: process.poll() is not None or _runs(engine), "dockerd")
+        wait_until(lambda: process.poll() is not None or _runs(engine), "dockerd", 180)
         if process.poll() is not None:
             pytest.skip(f"dockerd does not start here: {(folder / 'dockerd.log').read_text()[-300:]}")
         yield engine
     finally:
         process.terminate()
-        process.wait(timeout=60)
+        process.wait(timeout=180)
         # It leaves its network's handle mounted, and nobody could remove the folder.
         subprocess.run(["umount", folder / "exec/netns/default"], capture_output=True, check=False)
 

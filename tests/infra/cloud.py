@@ -57,7 +57,7 @@ class EmulatedAws(ServerProcess):
         url = f"{self.environment['AWS_ENDPOINT_URL']}/moto-api/reset-auth"
         plain = {"Content-Type": "text/plain"}  # a form would be parsed, and its text gone
         request = urllib.request.Request(url, data=str(after_requests).encode(), headers=plain, method="POST")
-        urllib.request.urlopen(request, timeout=10).close()
+        urllib.request.urlopen(request, timeout=60).close()
 
 
 @dataclass
@@ -89,7 +89,7 @@ class Cloud:
             capture_output=True,
             text=True,
             check=False,
-            timeout=900,
+            timeout=1800,
         )
         return done.returncode, done.stdout + done.stderr
 
@@ -117,7 +117,7 @@ class Cloud:
                     process.send_signal(signal.SIGINT)
                     break
             said += list(process.stdout)
-            return process.wait(timeout=300), "".join(said)
+            return process.wait(timeout=900), "".join(said)
 
 
 def copied_cloud(tmp_path, environment, mirror, aws):

@@ -18,7 +18,7 @@ DEPLOYMENTS = sorted(path.parent for path in (INFRA / "deployments").glob("*/mai
 def terraform(environment, folder, *arguments):
     command = ["terraform", *arguments, "-no-color"]
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=900
     )
 
 

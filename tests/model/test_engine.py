@@ -55,7 +55,7 @@ def mixed(chance):
 
 
 def wait_for_first_token(ticket):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while np.isnan(ticket.first_token) and time.monotonic() < deadline:
         time.sleep(0.001)
 
@@ -201,10 +201,13 @@ def test_a_cancelled_row_leaves_the_rows_beside_it_as_they_were(tiny_bundle):
 
 def test_a_request_out_of_time_fails_and_the_engine_goes_on(tiny_bundle):
     one = engine(tiny_bundle)
-    late = one.submit(request(deadline=time.monotonic() + 0.2))
+    for seconds in (0.2, 1.0, 5.0):  # a slow machine may need longer to its first token
+        late = one.submit(request(deadline=time.monotonic() + seconds))
+        with pytest.raises(DeadlineError):
+            late.result()
+        if not np.isnan(late.first_token):
+            break
 
-    with pytest.raises(DeadlineError):
-        late.result()
     assert not np.isnan(late.first_token)
     assert one.generate(PROMPT, [Slot((), 5, 99)], rows=1, seed=0, sampling=GREEDY)
 
@@ -328,7 +331,7 @@ def test_an_idle_engine_ends_its_thread_and_gives_the_cache_back(tiny_bundle, mo
     monkeypatch.setattr("model.engine.IDLE_SECONDS", 0.01)
     one, slots = engine(tiny_bundle), [Slot((), 5, 99)]
     first = one.generate(PROMPT, slots, rows=1, seed=0, sampling=GREEDY)
-    one._thread.join(10)
+    one._thread.join(60)
 
     assert one._thread is None
     assert one._decoder._cache == []

@@ -309,6 +309,29 @@ def test_the_table_shows_every_version_and_json_says_the_same(folder, capsys):
         assert column in table
 
 
+@pytest.mark.parametrize("command", [models_command, promote_command, register_command, rollback_command])
+def test_the_variable_names_the_registry_of_every_command_and_help_says_so(command, monkeypatch, capsys):
+    monkeypatch.setenv("ADLOOM_REGISTRY", "kept/elsewhere")
+    with pytest.raises(SystemExit):
+        command.main(["--help"])
+    named = capsys.readouterr().out
+    monkeypatch.setenv("ADLOOM_REGISTRY", "")
+    with pytest.raises(SystemExit):
+        command.main(["--help"])
+
+    assert "(default: kept/elsewhere)" in " ".join(named.split())
+    assert "(default: .adloom/registry)" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_registry_that_the_variable_names_is_read(folder, monkeypatch, capsys):
+    promoted(folder, 1)
+    monkeypatch.setenv("ADLOOM_REGISTRY", str(folder))
+    capsys.readouterr()
+
+    assert models_command.main(["--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["versions"][0]["aliases"] == ["champion"]
+
+
 def test_an_empty_registry_says_what_to_run_and_is_not_made(tmp_path, capsys):
     nowhere = tmp_path / "registry"
 

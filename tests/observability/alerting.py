@@ -100,7 +100,7 @@ class Alertmanager(ServerProcess):
         request = urllib.request.Request(
             f"{self.url}/api/v2/alerts", data=body, headers={"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             assert answer.status == 200
 
     def failed_notifications(self) -> float:
@@ -187,13 +187,13 @@ def ours(module: str, *arguments: str) -> Iterator[ServerProcess]:
 
 
 def get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         content: bytes = answer.read()
         return content.decode()
 
 
 def is_soon(holds: Any, what: str) -> None:
-    wait_until(holds, what, seconds_max=90)
+    wait_until(holds, what, seconds_max=180)
 
 
 def _running(server: Any) -> Iterator[Any]:

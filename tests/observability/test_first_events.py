@@ -64,7 +64,7 @@ async def dying_before_and_after() -> tuple[Series, Series]:
     async with service(writer) as client:
         before = counters((await client.get("/metrics")).text)
         await client.post("/v1/creatives", json=order())
-        with anyio.fail_after(10):  # the thread ends a moment after the answer
+        with anyio.fail_after(60):  # the thread ends a moment after the answer
             while (await client.get("/readyz")).status_code == 200:
                 await anyio.sleep(0.01)
         after = counters((await client.get("/metrics")).text)

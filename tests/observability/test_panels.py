@@ -226,12 +226,12 @@ def test_without_grafana_the_pictures_are_served_and_a_page_that_is_not_there_is
     pages = Pages([BOARDS["adloom-cost"]], watched, thresholds(ROOT), tmp_path)
     pages.start()
     try:
-        with urllib.request.urlopen(f"{pages.address}/", timeout=30) as answer:
+        with urllib.request.urlopen(f"{pages.address}/", timeout=60) as answer:
             page = answer.read().decode()
         with urllib.request.urlopen(f"{pages.address}/adloom-cost.png", timeout=60) as answer:
             picture = answer.read()
         with pytest.raises(urllib.error.HTTPError, match="404"):
-            urllib.request.urlopen(f"{pages.address}/d/nobody", timeout=30)
+            urllib.request.urlopen(f"{pages.address}/d/nobody", timeout=60)
     finally:
         pages.close()
 

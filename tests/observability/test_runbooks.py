@@ -296,7 +296,7 @@ def scene(tmp_path):
 def status_of(address, token):
     request = urllib.request.Request(address, headers={"Authorization": f"Bearer {token}"})
     try:
-        return urllib.request.urlopen(request, timeout=10).status
+        return urllib.request.urlopen(request, timeout=60).status
     except urllib.error.HTTPError as error:
         return error.code
 
@@ -304,11 +304,11 @@ def status_of(address, token):
 @pytest.mark.proof
 def test_a_model_is_rolled_back_by_its_procedure(scene, tmp_path):
     scene.stack.deploy("2")
-    wait_until(lambda: bool(scene.stack.query("adloom_truth_divergence == 1")), "the divergence", 30)
+    wait_until(lambda: bool(scene.stack.query("adloom_truth_divergence == 1")), "the divergence")
 
     run("rollback-a-model", ["Before", "Steps", "How to know that it worked"], scene.environment(), tmp_path)
 
-    wait_until(lambda: bool(scene.stack.query("adloom_truth_divergence == 0")), "all to agree again", 30)
+    wait_until(lambda: bool(scene.stack.query("adloom_truth_divergence == 0")), "all to agree again")
     assert scene.stack.environment["ADLOOM_REGISTRY_VERSION"] == "1"
 
 

@@ -15,7 +15,7 @@ from app.watch import speed
 from app.watch.processes import StackError, free_ports, listens, open_local
 from app.watch.receiver import Receiver
 from app.watch.speed import DurationError
-from app.watch.stack import ROUTES, RULES, Stack
+from app.watch.stack import JOBS, ROUTES, RULES, Stack
 from app.watch.stub_service import Control, ControlledWriter, read_control
 from tests.real_parts import wait_until
 from tests.repo.tree import ROOT
@@ -25,7 +25,7 @@ HOUR_SECONDS = 3600
 
 def post(address, body=None):
     request = urllib.request.Request(address, json.dumps(body).encode(), method="POST")
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return answer.read().decode()
 
 
@@ -196,7 +196,7 @@ def stack(tmp_path_factory):
 
 @pytest.mark.slow
 def test_every_part_is_scraped_and_every_rule_is_loaded(stack):
-    loaded = json.load(urllib.request.urlopen(f"{stack.prometheus_url}/api/v1/rules", timeout=10))["data"]["groups"]
+    loaded = json.load(urllib.request.urlopen(f"{stack.prometheus_url}/api/v1/rules", timeout=60))["data"]["groups"]
     names = {rule["name"] for group in loaded for rule in group["rules"] if rule["type"] == "alerting"}
     written = {
         rule["alert"]
@@ -206,7 +206,7 @@ def test_every_part_is_scraped_and_every_rule_is_loaded(stack):
         if "alert" in rule
     }
 
-    assert {each["metric"]["job"] for each in stack.query("up == 1")} == {"adloom-api", "adloom-exporter"}
+    wait_until(lambda: {each["metric"]["job"] for each in stack.query("up == 1")} == set(JOBS), "a scrape of every part")
     assert names == written
 
 
@@ -218,7 +218,7 @@ def test_a_part_that_was_killed_comes_back_on_the_same_port(stack):
     post(f"{stack.parts_url}/exporter/start")
 
     assert is_gone
-    assert urllib.request.urlopen(f"{before}/metrics", timeout=10).status == 200
+    assert urllib.request.urlopen(f"{before}/metrics", timeout=60).status == 200
 
 
 @pytest.mark.slow
@@ -230,10 +230,10 @@ def test_the_writer_does_what_its_control_says_and_the_service_tells(stack):
         json.dumps(order).encode(),
         {"Authorization": f"Bearer {stack.token()}", "Content-Type": "application/json"},
     )
-    creative = json.load(urllib.request.urlopen(request, timeout=30))["creatives"][0]
+    creative = json.load(urllib.request.urlopen(request, timeout=60))["creatives"][0]
     stack.control(Control())
     found = 'adloom_creative_findings_total{finding="unsupported_number"} > 0'
-    wait_until(lambda: bool(stack.query(found)), "the finding to be scraped", 15)
+    wait_until(lambda: bool(stack.query(found)), "the finding to be scraped")
 
     assert creative["validity"] == 0.5
     assert creative["passport"]["registry_version"] == "1"
@@ -242,7 +242,7 @@ def test_the_writer_does_what_its_control_says_and_the_service_tells(stack):
 @pytest.mark.proof
 def test_another_version_says_so(stack):
     stack.deploy("7")
-    version = json.load(urllib.request.urlopen(f"{stack.service_url}/version", timeout=10))
+    version = json.load(urllib.request.urlopen(f"{stack.service_url}/version", timeout=60))
     stack.deploy("1")
 
     assert version["registry_version"] == "7"

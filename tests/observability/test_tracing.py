@@ -33,7 +33,7 @@ def ask(stack, **headers):
         json.dumps(order | {"seed": len(headers)}).encode(),
         {"Authorization": f"Bearer {stack.token()}", "Content-Type": "application/json", **headers},
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return answer.headers["x-request-id"], [each["id"] for each in json.load(answer)["creatives"]]
 
 
@@ -42,7 +42,7 @@ def test_a_request_id_leads_from_the_answer_to_the_log_to_the_creative_and_back(
     with Stack(tmp_path / "stack", speed=60, root=ROOT, is_embedded=True) as stack:
         given, written = ask(stack, **{"X-Request-ID": GIVEN})
         made, others = ask(stack)
-        wait_until(lambda: len(creatives_of(ObjectStore(str(stack.objects)), made)) == 2, "the log to be written", 30)
+        wait_until(lambda: len(creatives_of(ObjectStore(str(stack.objects)), made)) == 2, "the log to be written")
         lines = [
             json.loads(line) for line in stack.parts["service"].log.read_text().splitlines() if line.startswith("{")
         ]

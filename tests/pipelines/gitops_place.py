@@ -16,7 +16,7 @@ PROTECTED = 'echo "error: GH006: Protected branch update failed for $ref." >&2; 
 def git(folder: Path, *arguments: object) -> str:
     identity = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
     command = ["git", *identity, "-C", str(folder), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=180).stdout.strip()
 
 
 def empty_repository(folder: Path) -> Path:

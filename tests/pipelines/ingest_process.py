@@ -35,7 +35,7 @@ def main() -> None:
 def hold() -> None:
     """Until killed."""
     Path("held").touch()
-    time.sleep(60)
+    time.sleep(600)
 
 
 def held_before(work: Callable[..., Any]) -> Callable[..., Any]:

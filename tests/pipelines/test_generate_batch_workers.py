@@ -57,7 +57,7 @@ def call(environment, *arguments):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
@@ -92,7 +92,7 @@ def killed_in_the_middle(process, objects, plan, shards):
     wait_until(lambda: process.poll() is not None or (is_amid() and is_stopped_amid()), "a worker amid a shard", 180)
     assert process.poll() is None
     process.kill()
-    return process.wait(30)
+    return process.wait(60)
 
 
 @pytest.mark.proof
@@ -151,7 +151,7 @@ def test_another_bundle_than_the_plans_is_refused_before_anything_is_written(set
     [shard] = call(environment, *planned)
     command = [sys.executable, "-c", CALL, "run", "--plan", shard["plan"], "--shard", "0"]
     changed = {**environment, "ADLOOM_GIT_COMMIT": "another"}
-    refused = subprocess.run(command, env=changed, capture_output=True, text=True, check=False, timeout=120)
+    refused = subprocess.run(command, env=changed, capture_output=True, text=True, check=False, timeout=300)
 
     assert refused.returncode != 0
     assert "make a new plan" in refused.stderr

@@ -170,7 +170,7 @@ from pipelines.ingest.parts import _readers
 if __name__ == "__main__":
     with _readers(2) as pool:
         print(pool.submit(os.getpid).result(), flush=True)
-        time.sleep(60)
+        time.sleep(600)
 """
 
 

@@ -72,7 +72,7 @@ def test_one_of_many_claimers_at_once_gets_it(stores):
 
     def claim(name):
         mine = Database(PipelineSettings().database_url)
-        gate.wait(30)
+        gate.wait(60)
         try:
             rows[name] = claim_retrain._claimed(mine, name)
         finally:

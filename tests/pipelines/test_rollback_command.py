@@ -210,14 +210,14 @@ def test_a_process_that_is_killed_is_gone_on_with(place, moment):
     """SIGKILL in the middle of the push, and while the service still serves the old model."""
     started = place.bare / "pushes"
     if moment == "push":
-        hook(place.bare, "sleep 0.7")
+        hook(place.bare, "sleep 600")
     command = [sys.executable, "-m", "pipelines.rollback_command", *place.arguments()]
     script = "import sys; from pipelines import rollback_command; sys.exit(rollback_command.main())"
     process = subprocess.Popen(
         [sys.executable, "-c", script, *command[3:]], cwd=ROOT, env=dict(os.environ), start_new_session=True
     )
     try:
-        wait_until(lambda: started.exists() if moment == "push" else len(place.lines) == 3, "the moment to kill it")
+        wait_until(lambda: started.exists() if moment == "push" else len(place.lines) == 3, "the moment to kill it", 180)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

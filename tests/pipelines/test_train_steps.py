@@ -180,10 +180,10 @@ def test_training_that_is_killed_goes_on_from_its_checkpoint_and_leaves_no_proce
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         wait_until(lambda: checkpoint.exists() or process.poll() is not None, "the first checkpoint", seconds_max=300)
         process.send_signal(signal.SIGKILL)
-        status = process.wait(30)
-    wait_until(lambda: not of_this_run(run), "the command to end with its step", seconds_max=30)
+        status = process.wait(60)
+    wait_until(lambda: not of_this_run(run), "the command to end with its step")
     before = metrics(run)
-    again = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
 
     assert status == -signal.SIGKILL, Path("first.log").read_text()
     assert 0 < len(before) < STEPS

@@ -32,7 +32,7 @@ from tests.app.served_app import served
 from tests.app.service_client import ServiceWriter, embedded
 from tests.real_parts import wait_until
 
-STOP_SECONDS_MAX = 20.0
+STOP_SECONDS_MAX = 60.0
 CLIENT = "shop"
 FLAGS = [
     "--no-sandbox",

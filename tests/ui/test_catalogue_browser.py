@@ -41,7 +41,7 @@ def drop(page, at, file):
 
 
 def done(page):
-    page.locator("#progress", has_text="done").wait_for(timeout=30_000)
+    page.locator("#progress", has_text="done").wait_for(timeout=60_000)
 
 
 def only_instagram(page):

@@ -167,7 +167,7 @@ async def test_metrics_count_answers_sessions_and_sign_ins():
 
 def test_two_hundred_megabytes_are_refused_before_they_are_sent(here):
     address = urlsplit(here.url)
-    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
         connection.sendall(
             b"POST /catalogue/upload HTTP/1.1\r\nHost: page\r\nSec-Fetch-Site: same-origin\r\n"
             b"X-File-Name: big.csv\r\nContent-Length: 209715200\r\n\r\nsku,title\r\n"

@@ -249,5 +249,5 @@ def test_no_card_keeps_the_page_busy(piece):
     card_html(piece * 300_000)
 
     assert (
-        time.perf_counter() - begun < 10
+        time.perf_counter() - begun < 60
     )  # half a second here; what grows with the square of the length takes minutes

@@ -235,7 +235,7 @@ def test_results_are_paged_by_place(database):
 def test_two_workers_on_one_batch_give_each_item_its_creative_exactly_once(database):
     """As after a lapsed lease: both believe that the batch is theirs."""
     queued(database, count=40)
-    began, won, failures = threading.Barrier(2, timeout=20), {"a": 0, "b": 0}, []
+    began, won, failures = threading.Barrier(2, timeout=60), {"a": 0, "b": 0}, []
 
     def work(owner):
         began.wait()
@@ -275,7 +275,7 @@ def test_two_workers_on_one_batch_give_each_item_its_creative_exactly_once(datab
 def test_two_who_claim_at_once_never_get_the_same_batch(database):
     for number in range(8):
         queued(database, f"ba_{number}", 1)
-    began, claims = threading.Barrier(4, timeout=20), []
+    began, claims = threading.Barrier(4, timeout=60), []
 
     def claim_all(owner):
         began.wait()
@@ -286,6 +286,6 @@ def test_two_who_claim_at_once_never_get_the_same_batch(database):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
 
     assert sorted(batch_id for batch_id, _ in claims) == [f"ba_{number}" for number in range(8)]

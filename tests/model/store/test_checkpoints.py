@@ -14,7 +14,7 @@ from model.store.write_queue import WriteQueue
 from tests.model.store.rows import new_creative
 from tests.real_parts import wait_until
 
-WAIT_SECONDS_MAX = 20
+WAIT_SECONDS_MAX = 60
 
 
 class CountedDatabase:

@@ -253,7 +253,7 @@ def test_old_keys_are_purged_and_younger_ones_stay(connection):
 
 
 def test_of_two_replicas_that_get_a_key_at_once_one_works(database):
-    at_once, outcomes = threading.Barrier(4, timeout=20), []
+    at_once, outcomes = threading.Barrier(4, timeout=60), []
 
     def claim():
         at_once.wait()
@@ -267,6 +267,6 @@ def test_of_two_replicas_that_get_a_key_at_once_one_works(database):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
 
     assert sorted(outcomes) == ["busy", "busy", "busy", "new"]

@@ -42,7 +42,7 @@ class Unsteady(ObjectStore):
 
     def put(self, key, content):
         self.tries += 1
-        assert self.gate.wait(20)
+        assert self.gate.wait(60)
         if self.is_down:
             raise ObjectStoreDownError("the object store cannot be used: No space left on device")
         super().put(key, content)
@@ -78,7 +78,7 @@ def test_a_file_is_written_when_enough_rows_wait_and_not_before(unsteady):
     held = log.held
     files_before = unsteady.list("generations/")
     log.append({"n": 3})
-    wait_until(lambda: log.held == 0, "the file", 20)
+    wait_until(lambda: log.held == 0, "the file")
 
     assert (held, files_before) == (2, [])
     assert len(written(unsteady)) == 3
@@ -89,7 +89,7 @@ def test_a_single_row_is_written_after_the_flush_time(unsteady):
     log = opened(unsteady, flush_seconds=0.2)
     started = time.monotonic()
     log.append({"n": 1})
-    wait_until(lambda: log.held == 0, "the file", 20)
+    wait_until(lambda: log.held == 0, "the file")
 
     assert time.monotonic() - started >= 0.2
     assert written(unsteady) == [{"n": 1}]
@@ -99,16 +99,14 @@ def test_a_single_row_is_written_after_the_flush_time(unsteady):
 def test_appending_does_not_wait_for_the_store(unsteady):
     unsteady.gate.clear()
     log = opened(unsteady, rows_max=1)
-    started = time.monotonic()
     for number in range(100):
         log.append({"n": number})
-    took_seconds = time.monotonic() - started
-    held = log.held
+    tries, held = unsteady.tries, log.held
     unsteady.gate.set()
     log.close()
 
     assert held == 100
-    assert took_seconds < 5
+    assert tries <= 1  # the first file is on its way, and nobody has waited for it
     assert [row["n"] for row in written(unsteady)] == list(range(100))
 
 
@@ -117,10 +115,10 @@ def test_while_the_store_is_down_rows_are_held_and_written_when_it_is_back(unste
     log = opened(unsteady, rows_max=2, flush_seconds=0.02)
     for number in range(7):
         log.append({"n": number})
-    wait_until(lambda: unsteady.tries >= 3, "three tries", 20)
+    wait_until(lambda: unsteady.tries >= 3, "three tries")
     trouble, held = log.trouble(), log.held
     unsteady.is_down = False
-    wait_until(lambda: log.held == 0, "the rows", 20)
+    wait_until(lambda: log.held == 0, "the rows")
     log.close()
 
     assert trouble == "the object store cannot be used: No space left on device"
@@ -140,10 +138,10 @@ def test_past_the_bound_the_oldest_are_dropped_and_counted(unsteady, appended, d
     log = opened(unsteady, rows_max=4, flush_seconds=0.02, rows_held_max=10)
     for number in range(appended):
         log.append({"n": number})
-    wait_until(lambda: unsteady.tries >= 2, "two tries", 20)
+    wait_until(lambda: unsteady.tries >= 2, "two tries")
     held = log.held
     unsteady.is_down = False
-    wait_until(lambda: log.held == 0, "the rows", 20)
+    wait_until(lambda: log.held == 0, "the rows")
     log.close()
     kept = sorted(row["n"] for row in written(unsteady))
 
@@ -188,7 +186,7 @@ def test_a_try_that_arrived_in_spite_of_its_error_is_not_doubled(unsteady):
     log = opened(unsteady, rows_max=2, flush_seconds=0.02)
     for number in range(2):
         log.append({"n": number})
-    wait_until(lambda: log.held == 0, "the file", 20)
+    wait_until(lambda: log.held == 0, "the file")
     log.close()
 
     assert [row["n"] for row in written(unsteady)] == [0, 1]
@@ -205,7 +203,7 @@ def test_two_processes_of_one_host_do_not_write_over_each_other(tmp_path):
     )
     processes = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path), number]) for number in "12"]
     for process in processes:
-        assert process.wait(60) == 0
+        assert process.wait(180) == 0
 
     assert sorted(row["n"] for row in written(ObjectStore(str(tmp_path)))) == ["1", "2"]
 

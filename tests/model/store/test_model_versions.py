@@ -119,7 +119,7 @@ def test_of_many_who_saw_the_same_edition_one_writes(database):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     with database.connect() as connection:
         numbers = [row.number for row in model_versions.listed(connection, TASK, 30)]
         edition = model_versions.edition(connection, TASK)

@@ -209,7 +209,7 @@ except ObjectStoreDownError as error:
 
 def test_a_disk_that_takes_no_more_leaves_the_earlier_object_whole(tmp_path):
     command = [sys.executable, "-c", FILL, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=180)
 
     assert done.stdout == "the object store cannot be used: File too large\n"
     assert ObjectStore(str(tmp_path)).get("k") == b"x" * 1000
@@ -231,7 +231,7 @@ def test_readers_see_an_object_whole_while_it_is_written_again(tmp_path):
     for number in range(50):
         objects.put("k", contents[number % 2])
     stop.set()
-    reader.join(20)
+    reader.join(60)
 
     assert seen == {True}
 

@@ -40,7 +40,7 @@ def at_once(work):
     gate, outcomes = threading.Barrier(RACERS), {}
 
     def run(number):
-        gate.wait(30)
+        gate.wait(60)
         try:
             outcomes[number] = work(number)
         except RollbackOpenError as error:

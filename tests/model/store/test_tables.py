@@ -105,7 +105,7 @@ def test_replicas_that_start_at_once_upgrade_once(empty_url):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     database = Database(empty_url)
     schema = database.schema()
     database.dispose()

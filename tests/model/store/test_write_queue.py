@@ -15,7 +15,7 @@ from model.store.write_queue import GROUP_MAX, WriteQueue
 from tests.model.store.rows import new_client, new_creative
 from tests.real_parts import wait_until
 
-WAIT_SECONDS_MAX = 20
+WAIT_SECONDS_MAX = 60
 
 
 @pytest.fixture

@@ -265,7 +265,7 @@ def started_server(port, database):
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10):
                 return server
         except (urllib.error.URLError, OSError):
             if server.poll() is not None:
@@ -277,7 +277,7 @@ def started_server(port, database):
 
 def killed(server):
     os.killpg(server.pid, signal.SIGKILL)
-    server.wait(timeout=30)
+    server.wait(timeout=60)
 
 
 @pytest.mark.proof

@@ -43,7 +43,7 @@ def carried(step, wish, *arguments):
         answers.append(step(carry_rollback.main, *arguments))
         return answers[-1] != NONE
 
-    wait_until(is_taken_up, "the lease to lapse", seconds_max=10)
+    wait_until(is_taken_up, "the lease to lapse")
     assert answers[-1][1]["rollback"] == wish
     return answers[-1]
 

@@ -83,7 +83,7 @@ def test_a_process_that_is_killed_while_the_service_follows_is_gone_on_with(plac
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen([sys.executable, "-c", CARRY], env=environment, start_new_session=True)
     try:
-        wait_until(lambda: len(place.lines) == 3, "the alias to move")
+        wait_until(lambda: len(place.lines) == 3, "the alias to move", seconds_max=180)
         shown = row_of(wish)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
@@ -112,7 +112,7 @@ def test_of_two_carriers_that_start_at_once_one_carries(alias_only, postgres, mo
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    said = [process.communicate(timeout=120)[0] for process in both]
+    said = [process.communicate(timeout=300)[0] for process in both]
 
     assert [process.returncode for process in both] == [0, 0]
     assert sorted('"outcome": "none"' in text for text in said) == [False, True]
@@ -138,7 +138,7 @@ def test_a_deploy_that_came_first_refuses_it_also_where_the_carrier_is_lost_then
         kill(wish)
     synced.release(4, model=3)
     once(monkeypatch, Hold, "finish")
-    wait_until(_is_killed_again, "the lease to lapse", seconds_max=10)
+    wait_until(_is_killed_again, "the lease to lapse")
     answer = carried(step, wish)
 
     assert (answer[0], row_of(wish).state) == (EXIT_REFUSED, "refused")
@@ -213,7 +213,7 @@ def test_the_lease_is_renewed_while_a_carrier_works(alias_only):
             return connection.execute(sa.select(tables.rollbacks.c.lease_until)).scalar_one()
 
     with Hold(database, wish, "slow"):
-        wait_until(lambda: lease_until() > now + carry_rollback.LEASE, "a beat", seconds_max=10)
+        wait_until(lambda: lease_until() > now + carry_rollback.LEASE, "a beat")
     over = lease_until()
 
     assert over <= datetime.now(UTC) + carry_rollback.LEASE
