@@ -59,6 +59,16 @@ def _opened(data: bytes) -> Image.Image:
     return picture
 
 
+def _of_8_bits(picture: Image.Image) -> Image.Image:
+    """As it is, but for 16 bits of grey, which Pillow's `convert` would clip to white."""
+    if not picture.mode.startswith("I"):
+        return picture
+    grey = picture.point(lambda value: value * (1 / 256)).convert("L")
+    if isinstance(transparent := grey.info.get("transparency"), int):
+        grey.info["transparency"] = transparent // 256
+    return grey
+
+
 def data_uri(data: bytes, size: tuple[int, int], ground: str) -> str:
     """
     The picture as a JPEG data URI that covers `size` pixels, its middle kept.
@@ -69,7 +79,7 @@ def data_uri(data: bytes, size: tuple[int, int], ground: str) -> str:
     # Lets the JPEG decoder skip detail that the panel cannot show; a no-op for the other formats.
     picture.draft("RGB", (size[0] * 2, size[1] * 2))
     try:
-        upright = ImageOps.exif_transpose(picture)
+        upright = ImageOps.exif_transpose(_of_8_bits(picture))
         layers = upright.convert("RGBA")
     except DAMAGES:
         raise PhotographError(DAMAGED) from None
@@ -96,6 +106,7 @@ def kept_form(data: bytes) -> bytes:
     picture.draft("RGB", bound)
     try:
         picture.load()  # here, where what is cut off is caught: one that is small enough would be read later
+        picture = _of_8_bits(picture)
         orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
         has_alpha = picture.has_transparency_data
         mode = "RGBA" if has_alpha else "RGB"

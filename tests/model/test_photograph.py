@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import struct
 import zlib
@@ -25,6 +26,12 @@ def halves(size=(400, 200)):
     picture = Image.new("RGB", size, "#d01010")
     picture.paste("#1010d0", (size[0] // 2, 0, *size))
     return picture
+
+
+def grey_halves():
+    """16 bits: 20,000 on the left, 60,000 on the right."""
+    row = struct.pack("<100H", *[20_000] * 100) + struct.pack("<100H", *[60_000] * 100)
+    return Image.frombytes("I;16", (200, 200), row * 200)
 
 
 def opened(content):
@@ -99,6 +106,24 @@ def test_pictures_of_other_modes_are_kept_too(mode):
     kept = opened(kept_form(encoded(picture, "JPEG" if mode == "CMYK" else "PNG")))
 
     assert kept.size == (200, 120)
+
+
+def test_grey_of_16_bits_keeps_its_shades():
+    picture = grey_halves()
+    sent = encoded(picture, "PNG")
+
+    drawn = opened(base64.b64decode(data_uri(sent, (200, 200), "#ffffff").partition(",")[2]))
+    for made in (opened(kept_form(sent)), drawn):
+        shades = [made.convert("L").getpixel((x, 100)) for x in (50, 150)]
+        assert shades == pytest.approx([20_000 / 256, 60_000 / 256], abs=3)
+
+
+def test_grey_of_16_bits_stays_transparent_where_it_was():
+    picture = grey_halves()
+    kept = opened(kept_form(encoded(picture, "PNG", transparency=60_000)))
+
+    assert kept.mode == "RGBA"
+    assert [kept.getpixel((x, 100))[3] for x in (50, 150)] == [255, 0]
 
 
 def test_one_under_the_smallest_side_is_refused_with_its_size():
