@@ -32,6 +32,7 @@ from app.exporter_truth import GitFile, TruthError
 from app.metrics import Declared
 from app.request_log import configure_logging
 from app.settings import Settings
+from model.ledger import LEDGER, registry_folder
 from model.store.tables import Database, StoreError
 
 EXAMPLE = """\
@@ -48,8 +49,6 @@ A value that is older than this many intervals is no longer published.
 One or two missed reads are a hiccup and must not look like one. After that the series ends, so that rules on its
 absence fire; a gauge that stood still would go on saying that all is well.
 """
-DEFAULT_LEDGER = Path(".adloom/registry/ledger.jsonl")
-"""Where promotion keeps it unless told otherwise; reading it needs no registry."""
 
 SOURCE_UP = Declared(
     "adloom_exporter_source_up", "1 where the source was read at the last try, and not too long ago.", ("source",)
@@ -214,7 +213,7 @@ def _parser() -> CommandParser:
     )
     add("--git-token-file", type=Path, metavar="FILE", help="a token for that address; read at each look")
     add("--certificate", type=_https_address, metavar="URL", help="address whose certificate is watched")
-    add("--ledger", type=Path, default=DEFAULT_LEDGER, help="the promotion ledger (default: %(default)s)")
+    add("--ledger", type=Path, default=registry_folder() / LEDGER, help="the promotion ledger (default: %(default)s)")
     add("--interval-seconds", type=_seconds, default=30.0, help="between two looks (default: %(default)g)")
     return parser
 

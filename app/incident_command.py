@@ -20,7 +20,7 @@ from app import incident_sources as sources
 from app.cli import CommandParser
 from app.incident_sources import Event, SourceError, Span
 from app.settings import Settings
-from model.ledger import LedgerError
+from model.ledger import LEDGER, LedgerError, registry_folder
 from model.store.tables import Database, StoreError
 
 EXAMPLE = """\
@@ -32,7 +32,6 @@ Times are UTC unless they name a zone; 2h, 90m and 3d are ago. The database is $
 """
 TEMPLATE = Path("runbooks/incident-template.md")
 TIMELINE = "<!-- timeline -->"
-DEFAULT_LEDGER = Path(".adloom/registry/ledger.jsonl")
 DAYS_MAX = 31
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
@@ -172,7 +171,13 @@ def _parser() -> CommandParser:
     add("--until", type=moment, default=datetime.now(UTC), metavar="TIME", help="end (default: now)")
     add("--write", type=Path, metavar="FILE", help="into a new file made from the template, and not to the terminal")
     add("--repository", type=Path, default=Path(), metavar="FOLDER", help="a clone (default: this folder)")
-    add("--ledger", type=Path, default=DEFAULT_LEDGER, metavar="FILE", help="of promotions (default: %(default)s)")
+    add(
+        "--ledger",
+        type=Path,
+        default=registry_folder() / LEDGER,
+        metavar="FILE",
+        help="of promotions (default: %(default)s)",
+    )
     add("--prometheus", default="", metavar="URL", help="for alerts that fired and ended")
     add("--alertmanager", default="", metavar="URL", help="for alerts that are active now")
     return parser

@@ -20,6 +20,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+LEDGER = "ledger.jsonl"
+"""In the registry's folder."""
+DEFAULT_FOLDER = Path(".adloom/registry")
+REGISTRY_VARIABLE = "ADLOOM_REGISTRY"
+"""Names another folder, for every command and every step of the pipelines."""
 FORM = 1
 FIRST = "0" * 64
 """What the first line holds in place of a digest."""
@@ -36,6 +41,11 @@ State = Literal["intent", "done", "undone"]
 
 class LedgerError(RuntimeError):
     """The ledger cannot be read or written, or was changed by hand; the message names the line."""
+
+
+def registry_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where ledger and registry are unless an option says otherwise; an empty variable names nothing."""
+    return Path(environ.get(REGISTRY_VARIABLE) or DEFAULT_FOLDER)
 
 
 @dataclass(frozen=True, slots=True)

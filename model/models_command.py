@@ -16,10 +16,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from model.ledger import Entry, Ledger
-from model.promotion import LEDGER, disagreement, open_both
+from model.ledger import LEDGER, Entry, Ledger, registry_folder
+from model.promotion import disagreement, open_both
 from model.publication import publish
-from model.registry import CHAMPION, MODEL, Registry, RegistryError, Version, is_empty, registry_folder
+from model.registry import CHAMPION, MODEL, Registry, RegistryError, Version, is_empty
 from model.store.database_command import URL_DEFAULT, URL_VARIABLE
 from model.store.tables import Database
 

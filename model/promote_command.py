@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model.gate import judge as judge_by_gate
+from model.ledger import registry_folder
 from model.promotion import Asked, Judge, RefusedError, open_both, promote
 from model.publication import publish_after
-from model.registry import registry_folder
 
 EXIT_REFUSED = 1
 

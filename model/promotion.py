@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from model.gate import judge as judge_by_gate
-from model.ledger import Action, Entry, Ledger, LedgerError, champions, ever_champions, new_attempt, unfinished
+from model.ledger import LEDGER, Action, Entry, Ledger, LedgerError, champions, ever_champions, new_attempt, unfinished
 from model.registry import CANDIDATE, CHAMPION, Registry, RegistryError, Version, open_registry
-
-LEDGER = "ledger.jsonl"
 
 
 class VerdictLike(Protocol):

@@ -11,9 +11,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from model.ledger import registry_folder
 from model.publication import publish_after
 from model.registration import git_commit, register
-from model.registry import MODEL, open_registry, registry_folder
+from model.registry import MODEL, open_registry
 from model.submission import read_submission
 
 

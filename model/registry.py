@@ -26,13 +26,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from model.bundle import MANIFEST, open_bundle
-from model.ledger import exclusive
+from model.ledger import DEFAULT_FOLDER, exclusive
 
 MODEL = "adloom-writer"
 CANDIDATE, CHAMPION = "candidate", "champion"
-DEFAULT_FOLDER = Path(".adloom/registry")
-REGISTRY_VARIABLE = "ADLOOM_REGISTRY"
-"""Names another folder, for every command and every step of the pipelines."""
 DATABASE = "mlflow.db"
 ANSWER_SECONDS = 5.0
 """A tracking server or database that does not answer within this is called unreachable."""
@@ -213,11 +210,6 @@ class Registry:
     def _failed(self, error: Exception) -> RegistryError:
         said = str(error).strip().partition("\n")[0]
         return RegistryError(f"the registry at {without_password(self.uri)} failed: {said}")
-
-
-def registry_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where the registry is unless an option says otherwise; an empty variable names nothing."""
-    return Path(environ.get(REGISTRY_VARIABLE) or DEFAULT_FOLDER)
 
 
 def open_registry(folder: Path = DEFAULT_FOLDER, uri: str | None = None) -> Registry:

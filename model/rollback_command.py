@@ -11,10 +11,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from model.ledger import registry_folder
 from model.promote_command import EXIT_REFUSED, present_user, reason
 from model.promotion import Asked, RefusedError, open_both, rollback
 from model.publication import publish_after
-from model.registry import registry_folder
 
 
 def main(argv: Sequence[str] | None = None) -> int:

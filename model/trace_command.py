@@ -19,7 +19,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from model.registry import MODEL, RegistryError, Version, is_empty, open_registry, registry_folder
+from model.ledger import registry_folder
+from model.registry import MODEL, RegistryError, Version, is_empty, open_registry
 from model.replay_command import DEFAULT_DATABASE
 from model.request_trace import HOURS_BACK_MAX, creatives_of, requests_of
 from model.store import pair_sets

@@ -13,6 +13,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 import model
+from model.ledger import DEFAULT_FOLDER
 from model.store.objects import ObjectStore
 from model.store.tables import Database
 
@@ -23,7 +24,7 @@ TASK = "ad_writer"
 class PipelineSettings(BaseSettings):
     """Everything that the steps read from their environment; each field is the variable ADLOOM_<FIELD>."""
 
-    model_config = SettingsConfigDict(env_prefix="ADLOOM_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="ADLOOM_", env_ignore_empty=True, frozen=True, extra="forbid")
 
     database_url: str = "sqlite:///.adloom/service/adloom.db"
     """As the service has it."""
@@ -34,7 +35,7 @@ class PipelineSettings(BaseSettings):
     root: Path = Path(".adloom")
     """Bundles, runs and reports of this machine; a pod's own disk will do, what lasts goes to the object store."""
 
-    registry: Path = Path(".adloom/registry")
+    registry: Path = DEFAULT_FOLDER
     """Folder of the promotion ledger, and of MLflow's database where no tracking server is named."""
 
     sources: Path = Path("pipelines/sources.yaml")

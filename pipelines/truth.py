@@ -17,9 +17,8 @@ from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from model.ledger import Ledger, LedgerError, champions, unfinished_reversal
-from model.promotion import LEDGER
-from model.registry import CHAMPION, RegistryError, is_empty, open_registry, registry_folder
+from model.ledger import LEDGER, Ledger, LedgerError, champions, registry_folder, unfinished_reversal
+from model.registry import CHAMPION, RegistryError, is_empty, open_registry
 from model.truth import Side, comparable, disagreements, git_side, served_side
 from pipelines.deployment import ENVIRONMENTS, model_file
 from pipelines.git_commit import DeployError, cloned

@@ -13,8 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from model.bundle import MANIFEST, Bundle, open_bundle, seal
-from model.ledger import Ledger
-from model.promotion import LEDGER
+from model.ledger import LEDGER, Ledger
 from model.registration import register
 from model.registry import DATABASE, Registry, open_registry
 from model.submission import read_submission

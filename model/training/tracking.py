@@ -23,7 +23,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model.registry import DATABASE, registry_folder
+from model.ledger import registry_folder
+from model.registry import DATABASE
 from model.training.run_config import FinetuneConfig
 from model.training.training_run import METRICS, Evaluated, Say
 

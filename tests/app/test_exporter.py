@@ -18,10 +18,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app import exporter
-from app.exporter import DEFAULT_LEDGER, STALE_INTERVALS, Exporter, Watched
+from app.exporter import STALE_INTERVALS, Exporter, Watched
 from app.exporter_sources import PRODUCTS, Reading, SourceError
-from model.promotion import LEDGER
-from model.registry import DEFAULT_FOLDER
 from tests.app.exporter_stores import HOUR, UPLOADED, Stores, answering_version
 
 WAIT_SECONDS_MAX = 60.0
@@ -242,10 +240,6 @@ def test_a_port_in_use_is_said(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert status == 1
     assert f"port {port} on 127.0.0.1 is in use" in capsys.readouterr().err
-
-
-def test_the_ledger_is_looked_for_where_promotion_keeps_it() -> None:
-    assert DEFAULT_LEDGER == DEFAULT_FOLDER / LEDGER
 
 
 class Clock:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from model.bundle import FILES, Bundle, seal
+from model.ledger import DEFAULT_FOLDER
 from model.promotion import Asked, promote
 from model.registration import register
-from model.registry import DEFAULT_FOLDER
 from model.submission import read_submission
 from pipelines import datasets
 from tests.registrations import COMMIT, fresh_registry, hand_in, ledger_of, training_run

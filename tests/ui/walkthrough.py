@@ -19,8 +19,8 @@ from PIL import Image
 from app.generate import default_bundle
 from app.main import create_app as create_service
 from app.settings import Settings as ServiceSettings
+from model.ledger import DEFAULT_FOLDER
 from model.publication import publish_after
-from model.registry import DEFAULT_FOLDER
 from tests.app.service_client import embedded
 from tests.ui.page_parts import chromium, place_before, window
 

@@ -17,8 +17,9 @@ import yaml
 from model import gate_command, models_command, promote_command, register_command, rollback_command
 from model.bundle import Bundle, file_sha256, open_bundle
 from model.channel import channel
+from model.ledger import DEFAULT_FOLDER
 from model.product import Product
-from model.registry import CANDIDATE, CHAMPION, DEFAULT_FOLDER, open_registry
+from model.registry import CANDIDATE, CHAMPION, open_registry
 from model.training import bundle_command, certify_command, evaluate, train_command
 from model.training.lab import MEASURING
 from model.training.tracking import KEY_TAG
