@@ -27,8 +27,6 @@ from model.truth import Side
 
 KEPT_SECONDS = 30.0
 """How old Git's answer may be: a page that is looked at by ten people asks it no more often than one."""
-LINES_MAX = 10_000
-"""Of the ledger, the newest: a promotion adds two."""
 LEDGER_DAMAGED = "the promotion ledger was changed by hand or cut short: `adloom models` says where"
 
 log = logging.getLogger("adloom.deployment")
@@ -78,7 +76,7 @@ class Deployment:
         """The champion, by the file where one is named, else by what was published of it."""
         if self._ledger is None:
             with self._database.connect() as connection:
-                lines = model_versions.history(connection, self._task, LINES_MAX)
+                lines = model_versions.history(connection, self._task, model_versions.LINES_MAX)
             return _champion_side([_entry(line) for line in reversed(lines)])
         try:
             return _champion_side(Ledger(self._ledger).entries())

@@ -16,7 +16,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from app.identity import MODELS_ADMIN, Caller, identify
-from app.listing import looked
+from app.listing import LIST_DEFAULT, Limit, looked
 from app.openapi import ACCESS_PROBLEMS, problems
 from app.parts import Parts, PartsOfApp
 from app.picture_routes import IfNoneMatch, is_current
@@ -26,7 +26,6 @@ from model.store import drift_reports
 from model.store.drift_reports import DriftReport, Mode, Verdict
 from model.store.objects import ObjectMissingError
 
-REPORTS, REPORTS_MAX = 30, 100
 REPORT_ID_PATTERN = "^dr_[0-9a-f]{20,32}$"
 PAGE_MAX_AGE_SECONDS = 86_400
 """A page is written once; a day later its report may have expired, and then it is gone."""
@@ -77,7 +76,6 @@ ModeQuery = Annotated[
     Mode | None,
     Query(description="Windows of traffic (online), or catalogues (batch); both where left out.", examples=["online"]),
 ]
-LimitQuery = Annotated[int, Query(ge=1, le=REPORTS_MAX, description="Reports at most.", examples=[24])]
 
 
 class DriftValidityOut(BaseModel):
@@ -133,7 +131,7 @@ class DriftReportsOut(BaseModel):
     },
 )
 async def list_drift_reports(
-    _caller: Admin, parts: PartsOfApp, mode: ModeQuery = None, limit: LimitQuery = REPORTS
+    _caller: Admin, parts: PartsOfApp, mode: ModeQuery = None, limit: Limit = LIST_DEFAULT
 ) -> DriftReportsOut:
     """A window stands here twice where the reference was made anew in between."""
     rows = await looked(parts, lambda connection: drift_reports.recent(connection, mode, limit))
@@ -250,6 +248,6 @@ def _feature_out(column: dict[str, Any]) -> DriftFeatureOut:
         name=column["name"],
         method=column["method"],
         distance=column["distance"],
-        threshold=max(column["floor"], column["limit"]),
+        threshold=drift_reports.threshold(column),
         drifted=column["verdict"] == "drift",
     )

@@ -171,7 +171,7 @@ def _features(report: DriftReport) -> list[Reading]:
     """Of those features that had rows enough to be judged."""
     found = []
     for column in report.columns.get("measured", ()):
-        distance, threshold = column.get("distance"), max(column.get("floor", 0), column.get("limit", 0))
+        distance, threshold = column.get("distance"), drift_reports.threshold(column)
         if distance is not None and threshold > 0:
             found.append(Reading(DRIFT_FEATURE, distance / threshold, (column["name"],)))
     return sorted(found, key=lambda reading: -reading.value)[:FEATURES_MAX]

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from model.heldout_samples import SamplesError, read_samples, shown
-from model.ledger import Entry, Ledger, LedgerError
-from model.promotion import LEDGER, is_known
-from model.registry import Registry, RegistryError, Version, is_empty, open_registry, registry_folder
+from model.ledger import LEDGER, Entry, Ledger, LedgerError, registry_folder
+from model.promotion import is_known
+from model.registry import Registry, RegistryError, Version, is_empty, open_registry
 from model.store import model_versions
 from model.store.database_command import URL_DEFAULT, URL_VARIABLE
 from model.store.migrations import MigrationError
@@ -30,7 +30,6 @@ from model.submission import finite
 TASK = "ad_writer"
 """What the pipelines call the model of this registry."""
 VERSIONS_MAX = 200
-LINES_MAX = 1_000
 CARD_BYTES_MAX = 256 * 1024
 CUT = "\n\n(The rest of this card is too long to be shown: `adloom models card` prints it.)\n"
 SCORES_MAX = 50
@@ -241,7 +240,7 @@ def _verdicts(entries: Sequence[Entry]) -> dict[int, GateVerdict]:
 
 def _lines(entries: Sequence[Entry]) -> list[PromotionRow]:
     """The newest of them."""
-    numbered = list(enumerate(entries, start=1))[-LINES_MAX:]
+    numbered = list(enumerate(entries, start=1))[-model_versions.LINES_MAX :]
     return [
         PromotionRow(
             line=number,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -51,6 +52,11 @@ class DriftReport:
         judged = any(column.get("verdict") != "too_few" for column in measured)
         is_there = self.report_key and self.columns.get("page_bytes", judged)
         return f"{self.report_key.removesuffix('.json')}.html" if is_there else ""
+
+
+def threshold(column: Mapping[str, Any]) -> float:
+    """From which distance on a measured column drifts: what matters, and what chance does not reach."""
+    return float(max(column.get("floor", 0), column.get("limit", 0)))
 
 
 _COLUMNS = [drift_reports.c[name] for name in DriftReport.__slots__]

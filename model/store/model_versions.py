@@ -17,6 +17,9 @@ from sqlalchemy import Connection, Table
 from model.store.model_tables import model_pictures, model_versions, promotions
 from model.store.tables import insert_new
 
+LINES_MAX = 1_000
+"""Of the ledger, the newest, are told."""
+
 
 class Score(TypedDict):
     """A mean with the ends of its interval, where it has one."""

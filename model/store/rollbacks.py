@@ -70,11 +70,6 @@ class RollbackRow:
     """When it was first taken up."""
     ended_at: datetime | None
 
-    @property
-    def is_open(self) -> bool:
-        """Waiting or running."""
-        return self.state in OPEN
-
 
 class RollbackOpenError(StoreError):
     """A rollback of the task is waiting or running already."""

@@ -7,7 +7,7 @@ A reference is not renewed for the bundle that it was made of, so that drift nev
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -51,7 +51,7 @@ def renew(database: Database, objects: ObjectStore, task: str, hours: float = RE
         raise NoReferenceError("there is no drift reference to renew: make one with `adloom drift reference`")
     old = references.load(objects, digest)
     with database.connect() as connection:
-        found = _stretch(connection, task, old.source, timedelta(hours=hours))
+        found = _stretch(connection, task, old, timedelta(hours=hours))
     if isinstance(found, str):
         return Renewal("", found)
     try:
@@ -59,7 +59,7 @@ def renew(database: Database, objects: ObjectStore, task: str, hours: float = RE
     except NoReferenceError as error:
         return Renewal("", f"not yet: {error}")
     best = _best_validity(old)
-    if worse := _worse(made, best, old.rules.validity_margin):
+    if worse := _worse(made.validity_mean, best, old.rules.validity_margin):
         return Renewal("", worse)
     best_now = max(mean for mean in (best, made.validity_mean) if mean is not None)
     made = replace(made, source={**made.source, "before": digest, "best_validity": f"{best_now:.6f}"})
@@ -67,10 +67,9 @@ def renew(database: Database, objects: ObjectStore, task: str, hours: float = RE
     return Renewal(new, f"{found[0]:%Y-%m-%d %H:%M} to {found[1]:%Y-%m-%d %H:%M} is what windows are compared with now")
 
 
-def _stretch(
-    connection: Connection, task: str, source: Mapping[str, str], length: timedelta
-) -> tuple[datetime, datetime] | str:
-    """From when until when to make it of, or why not."""
+def _stretch(connection: Connection, task: str, old: Reference, length: timedelta) -> tuple[datetime, datetime] | str:
+    """From when until when to make it of, or why not; by the reports alone, since this is asked every hour."""
+    source = old.source
     newest = drift_reports.newest(connection, "online", task)
     if newest is None or "bundle" not in source:
         return "only a reference of traffic that says which bundle wrote it is renewed"
@@ -86,7 +85,8 @@ def _stretch(
         return f"windows of {covered} were looked at since, and {COVERED_MIN:.0%} of {length} are needed"
     if sum(_written(windows).values()) > ROWS_MAX:
         return "there is too much traffic for a step: choose a stretch with `adloom drift reference`"
-    return _unproven(connection, task, bundle) or (start, end)
+    seen = _worse(_seen_validity(windows), _best_validity(old), old.rules.validity_margin)
+    return _unproven(connection, task, bundle) or seen or (start, end)
 
 
 def _unproven(connection: Connection, task: str, bundle: str) -> str:
@@ -105,8 +105,15 @@ def _best_validity(old: Reference) -> float | None:
     return float(old.source["best_validity"]) if "best_validity" in old.source else old.validity_mean
 
 
-def _worse(made: Reference, best: float | None, margin: float) -> str:
-    mean = made.validity_mean
+def _seen_validity(windows: Sequence[DriftReport]) -> float | None:
+    """Mean of the ads, as the windows' reports have it; None where one of them does not say."""
+    said = [(window.rows, (window.columns.get("validity") or {}).get("window")) for window in _apart(windows)]
+    means = [(rows, mean) for rows, mean in said if mean is not None]
+    rows_seen = sum(rows for rows, _ in means)
+    return sum(rows * mean for rows, mean in means) / rows_seen if rows_seen and len(means) == len(said) else None
+
+
+def _worse(mean: float | None, best: float | None, margin: float) -> str:
     if mean is None or best is None or mean >= best - margin:
         return ""
     return (

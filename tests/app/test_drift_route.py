@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from app import drift_route
-from app.drift_route import PAGE_POLICY, REPORTS, REPORTS_MAX
+from app.drift_route import PAGE_POLICY
 from app.identity import CREATIVES_READ
+from app.listing import LIST_DEFAULT, LIST_MAX
 from app.problem import ProblemKind
 from model.store import drift_reports
 from tests.app.drift_rows import PAGE, column, drift_report, keep_report
@@ -74,17 +75,17 @@ async def test_reports_come_latest_window_first_and_by_mode_if_one_is_named(tmp_
 async def test_thirty_come_unless_another_number_is_asked_for(tmp_path: Path) -> None:
     async with remembering(tmp_path, ROUTERS) as client:
         with parts_of(client).database.begin() as connection:
-            for number in range(REPORTS_MAX + 1):
+            for number in range(LIST_MAX + 1):
                 drift_reports.insert(connection, drift_report(number + 1))
         counts = [
             len((await client.get("/v1/drift", params=query)).json()["reports"])
-            for query in ({}, {"limit": 1}, {"limit": REPORTS_MAX})
+            for query in ({}, {"limit": 1}, {"limit": LIST_MAX})
         ]
 
-    assert counts == [REPORTS, 1, REPORTS_MAX]
+    assert counts == [LIST_DEFAULT, 1, LIST_MAX]
 
 
-@pytest.mark.parametrize("query", ["limit=0", f"limit={REPORTS_MAX + 1}", "mode=hourly", "limit=many"])
+@pytest.mark.parametrize("query", ["limit=0", f"limit={LIST_MAX + 1}", "mode=hourly", "limit=many"])
 async def test_a_list_that_cannot_be_is_refused(tmp_path: Path, query: str) -> None:
     async with remembering(tmp_path, ROUTERS) as client:
         answer = await client.get(f"/v1/drift?{query}")

@@ -7,8 +7,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
-from model.store import drift_reports, retrains
+from model.store import drift_reports, retrains, tables
 from model.store.drift_reports import DriftReport
 from model.store.retrains import NewRetrain
 from pipelines.drift import reference as references
@@ -189,6 +190,18 @@ def test_worse_ads_do_not_become_normal_by_themselves(plant):
 
     assert (found.digest, references.current(plant.objects)) == ("", before)
     assert "was normal before" in found.why
+
+
+def test_ads_that_the_reports_know_to_be_worse_are_not_read_again_every_hour(plant, monkeypatch):
+    serve(plant, flaw_share=0.4)
+    monkeypatch.setattr(references, "from_log", lambda *_: pytest.fail("the log was read"))
+    with plant.database.begin() as connection:
+        for row in drift_reports.since(connection, TASK, "online", START + FIRST * HOUR):
+            columns = row.columns | {"validity": {"window": 0.5, "reference": 0.9}}
+            change = sa.update(tables.drift_reports).where(tables.drift_reports.c.id == row.id)
+            connection.execute(change.values(columns=columns))
+
+    assert "validity is 0.500" in renew(plant).why
 
 
 def test_many_small_falls_of_validity_are_one_large_one(plant):

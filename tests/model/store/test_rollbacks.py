@@ -60,7 +60,7 @@ def test_a_rollback_comes_back_as_it_was_asked_for_and_the_same_again_is_the_sam
     assert found(database, row.id) == row == again
     assert found(database, "rb_0") is None
     assert (row.id[:3], row.state, row.target, row.source, row.created_at) == ("rb_", "waiting", "7", "", NOON)
-    assert (row.is_open, row.started_at, row.ended_at) == (True, None, None)
+    assert (row.started_at, row.ended_at) == (None, None)
 
 
 @pytest.mark.parametrize("is_running", [False, True])
@@ -147,7 +147,7 @@ def test_what_is_left_is_free_at_once_and_says_how_far_it_was(database):
         assert rollbacks.leave(connection, row.id, "a", "waiting for a merge")
     between, taken = found(database, row.id), claimed(database, "b", NOON)
 
-    assert (between.state, between.why, between.is_open) == ("running", "waiting for a merge", True)
+    assert (between.state, between.why) == ("running", "waiting for a merge")
     assert (taken.source, taken.target, taken.attempt, taken.started_at) == ("8", "7", "f00", NOON)
 
 
@@ -165,7 +165,7 @@ def test_it_ends_once_and_by_its_carrier_alone(database, state):
 
     assert (ends, noted) == ([False, True, False], False)
     assert (ended.state, ended.why, ended.source, ended.target) == (state, "because", "", "7")
-    assert (ended.ended_at, ended.is_open) == (NOON + LEASE, False)
+    assert ended.ended_at == NOON + LEASE
     assert claimed(database, "c", NOON + 9 * LEASE) is None
     assert asked(database, created_at=NOON + LEASE).state == "waiting"
 
