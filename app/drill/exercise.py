@@ -84,8 +84,11 @@ def _drill(fault: Fault, runbook: Runbook, scene: Scene, say: Say) -> Outcome:
     )
     detect_seconds = time.monotonic() - injected_seconds
     say(f"  arrived after {detect_seconds:.1f} s")
-    if not stack.query(f'ALERTS{{alertname="{runbook.alert}",alertstate="firing"}}'):
-        raise DrillError(f"{runbook.alert} ended before its runbook was begun: that proves nothing of the runbook")
+    _wait(  # what was well again by itself would prove nothing of the runbook
+        lambda: bool(stack.query(f'ALERTS{{alertname="{runbook.alert}",alertstate="firing"}}')),
+        f"{runbook.alert} to fire still when its runbook is begun",
+        PATIENCE_SECONDS,
+    )
     began_seconds = time.monotonic()
     blocks = [(section, text) for section in ("Diagnosis", "Mitigation") for text in runbook.commands(section)]
     environment = scene.environment()

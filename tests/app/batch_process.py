@@ -1,13 +1,15 @@
 """
-A process that works on batches until it is killed: `python -m tests.app.batch_process URL SECONDS_A_PRODUCT LEASE SKU`.
+A process that works on batches until it is killed:
+`python -m tests.app.batch_process URL SECONDS_A_PRODUCT LEASE SKU PRODUCTS`.
 
-It is killed by the product SKU; by none where that is empty.
+It is killed by the product SKU; by none where that is empty. It writes so many PRODUCTS and then waits to be killed.
 
 Says on standard output, a line each, which place of which batch it has written.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
@@ -60,23 +62,29 @@ def tell(written: WrittenItem) -> None:
 
 
 class FatalWriter(BatchWriter):
-    """Kills its process at one product, as one that runs it out of memory would."""
+    """Kills its process at one product, as one that runs it out of memory would; halts after so many."""
 
-    def __init__(self, fatal_sku: str, **options: Any) -> None:
+    def __init__(self, fatal_sku: str, products_max: int, **options: Any) -> None:
         super().__init__(**options)
         self._fatal_sku = fatal_sku
+        self._products_max = products_max
+        self._places = itertools.count()
 
     def write(self, product: Product, *order: Any, **manner: Any) -> tuple[Creative, ...]:
         if product.sku == self._fatal_sku:
             os.kill(os.getpid(), signal.SIGKILL)
+        if next(self._places) >= self._products_max:
+            self.gate.clear()
         return super().write(product, *order, **manner)
 
 
-def main(url: str, seconds: str, lease_seconds: str, fatal_sku: str = "") -> None:
+def main(url: str, seconds: str, lease_seconds: str, fatal_sku: str, products_max: str) -> None:
     database = Database(url)
     writes = WriteQueue(database, depth_max=256)
-    writer = FatalWriter(fatal_sku, seconds=float(seconds))
-    worker = BatchWorker(database, writes, writer, Settings(batch_writers=2), tell, lease_seconds=float(lease_seconds))
+    writer = FatalWriter(fatal_sku, int(products_max), seconds=float(seconds))
+    # Beside a product that is fatal, another in hand would count three attempts by chance.
+    settings = Settings(batch_writers=1 if fatal_sku else 2)
+    worker = BatchWorker(database, writes, writer, settings, tell, lease_seconds=float(lease_seconds))
     worker.start()
     threading.Event().wait()
 

@@ -6,13 +6,15 @@ A token here is `CLIENT/SCOPE+SCOPE`: the real `identify` reads it, and a verifi
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import httpx
+import pytest
 from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 
@@ -26,6 +28,7 @@ from app.strict_json import BodyLimit
 from model.store.objects import ObjectStore
 from model.store.tables import Database
 from model.store.write_queue import WriteQueue
+from tests.app.service_client import WAIT_SECONDS_MAX
 
 SHOP = {"Authorization": f"Bearer shop/{'+'.join(SCOPES)}"}
 RIVAL = {"Authorization": f"Bearer rival/{'+'.join(SCOPES)}"}
@@ -125,3 +128,16 @@ def app_of(parts: Any, routers: Sequence[APIRouter]) -> FastAPI:
     for router in routers:
         app.include_router(router)
     return app
+
+
+def gate_before(patch: pytest.MonkeyPatch, module: ModuleType, name: str) -> tuple[threading.Event, threading.Event]:
+    """Has that function of a module wait: the first is set once it is called, and it goes on once the second is."""
+    begun, gate, real = threading.Event(), threading.Event(), getattr(module, name)
+
+    def held(*given: Any) -> Any:
+        begun.set()
+        assert gate.wait(WAIT_SECONDS_MAX)
+        return real(*given)
+
+    patch.setattr(module, name, held)
+    return begun, gate

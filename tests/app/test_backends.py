@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -20,8 +21,11 @@ from app.client_command import create_client
 from app.identity import CREATIVES_READ
 from app.main import create_app
 from app.settings import Settings
+from model.creative import Creative
+from model.product import Product
 from model.store import clients
 from model.store.tables import Database
+from model.tickets import CancelledError
 from tests.app.service_client import BOWL, ServiceWriter, add_client, bearer, embedded, order, parts_of
 from tests.real_parts import postgres_server, redis_server, s3_server
 
@@ -45,6 +49,7 @@ def stores(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             settings["database_url"] = postgres.new_database()
             settings["objects_url"] = f"s3://{s3.new_bucket()}/adloom"
             settings["limits_url"] = redis.url
+            patch.setattr("app.request_counts.REDIS_SECONDS_MAX", 60.0)  # one that is slow is not one that is gone
         upgrade(settings["database_url"])
         yield settings | {"client_cache_seconds": 0.0, "log_flush_seconds": 0.1}
 
@@ -70,9 +75,23 @@ async def replica(stores: dict[str, Any], writer: ServiceWriter) -> AsyncIterato
         yield client
 
 
+class CancelledWriter(ServiceWriter):
+    """Writes the first of the products to be cancelled, and waits for that with the others."""
+
+    def write(
+        self, product: Product, *order: Any, cancelled: Callable[[], bool] = lambda: False, **manner: Any
+    ) -> tuple[Creative, ...]:
+        name, _, number = product.sku.partition("-")
+        while name == "CANCEL" and int(number) >= 50:
+            if cancelled():
+                raise CancelledError
+            time.sleep(0.01)
+        return super().write(product, *order, cancelled=cancelled, **manner)
+
+
 @pytest.fixture(scope="module")
 def writer() -> ServiceWriter:
-    return ServiceWriter(seconds=0.002)
+    return CancelledWriter(seconds=0.002)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ A real server and raw sockets, because no client library sends such requests.
 from __future__ import annotations
 
 import json
+import select
 import socket
 import threading
 import time
@@ -23,16 +24,17 @@ from app.main import create_app
 from app.settings import Settings
 from tests.app.served_app import served
 from tests.app.service_client import ServiceWriter, add_client, bearer, embedded, order
+from tests.real_parts import wait_until
 
 BODY_SECONDS, HEAD_SECONDS = 1.0, 1.0
-"""The bounds in these tests."""
-PATIENCE_SECONDS = 20.0
+"""The bounds where one is waited for; a good client of a busy machine may miss them too."""
+PATIENCE_SECONDS = 60.0
 DRIP_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
 class Served:
-    """A service whose bounds are short, and a token for it."""
+    """A service, and a token for it."""
 
     place: tuple[str, int]
     authorization: str
@@ -55,16 +57,40 @@ class Served:
         )
 
 
+@contextmanager
+def service_in(folder: Path, body_seconds: float) -> Iterator[Served]:
+    settings = Settings(**embedded(folder), request_timeout_seconds=body_seconds, body_bytes_max=4096)
+    built = create_app(settings, writer=ServiceWriter())
+    add_client(built.state.parts)
+    with served(built) as place:
+        yield Served(place, bearer(built.state.parts)["Authorization"])
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Waits for a body as long as BODY_SECONDS."""
+    with service_in(tmp_path_factory.mktemp("hasty"), BODY_SECONDS) as started:
+        yield started
+
+
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder: Path = tmp_path_factory.mktemp("slow")
+    """Waits for everything as long as the test does."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app.serve, "HEAD_SECONDS_MAX", HEAD_SECONDS)
-        settings = Settings(**embedded(folder), request_timeout_seconds=BODY_SECONDS, body_bytes_max=4096)
-        built = create_app(settings, writer=ServiceWriter())
-        add_client(built.state.parts)
-        with served(built) as place:
-            yield Served(place, bearer(built.state.parts)["Authorization"])
+        patch.setattr(app.serve, "HEAD_SECONDS_MAX", 2 * PATIENCE_SECONDS)
+        with service_in(tmp_path_factory.mktemp("slow"), 2 * PATIENCE_SECONDS) as started:
+            yield started
+
+
+@pytest.fixture
+def short_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heads are waited for as long as HEAD_SECONDS."""
+    monkeypatch.setattr(app.serve, "HEAD_SECONDS_MAX", HEAD_SECONDS)
+
+
+def has_answer(connection: socket.socket) -> bool:
+    """Or has been closed."""
+    return bool(select.select([connection], [], [], 0)[0])
 
 
 def read_all(connection: socket.socket) -> bytes:
@@ -108,26 +134,31 @@ def problem_in(received: bytes) -> tuple[int, str]:
 @pytest.mark.parametrize("framing", ["Content-Length: 4000", "Transfer-Encoding: chunked"])
 @pytest.mark.parametrize("path", ["/v1/creatives", "/v1/batches", "/v1/catalogue", "/v2/models/adloom-writer/infer"])
 def test_a_body_that_comes_byte_by_byte_is_408_and_others_are_answered_meanwhile(
-    service: Served, path: str, framing: str
+    hasty: Served, service: Served, path: str, framing: str
 ) -> None:
     piece = b" " if "Length" in framing else b"1\r\n \r\n"
     began_seconds = time.monotonic()
+    with hasty.connection() as connection:
+        connection.sendall(hasty.head(framing, path=path))
+        with dripping(connection, piece):
+            received = read_all(connection)
+    took_seconds = time.monotonic() - began_seconds
     with service.connection() as connection:
         connection.sendall(service.head(framing, path=path))
         with dripping(connection, piece):
             other = service.write()
-            received = read_all(connection)
-    took_seconds = time.monotonic() - began_seconds
+            is_answered = has_answer(connection)
 
     assert other.status_code == 200
+    assert not is_answered
     assert problem_in(received) == (408, "body-too-slow")
     assert b"connection: close" in received.lower()
-    assert BODY_SECONDS <= took_seconds < PATIENCE_SECONDS
+    assert took_seconds >= BODY_SECONDS
 
 
-def test_a_token_request_that_comes_byte_by_byte_is_408_too(service: Served) -> None:
-    head = service.head("Content-Length: 4000", path="/v1/token").replace(b"json", b"x-www-form-urlencoded")
-    with service.connection() as connection:
+def test_a_token_request_that_comes_byte_by_byte_is_408_too(hasty: Served) -> None:
+    head = hasty.head("Content-Length: 4000", path="/v1/token").replace(b"json", b"x-www-form-urlencoded")
+    with hasty.connection() as connection:
         connection.sendall(head)
         with dripping(connection, b"a"):
             received = read_all(connection)
@@ -136,7 +167,7 @@ def test_a_token_request_that_comes_byte_by_byte_is_408_too(service: Served) -> 
 
 
 def test_every_operation_with_a_body_says_that_it_waits_no_longer(service: Served) -> None:
-    document = httpx.get(f"http://{service.place[0]}:{service.place[1]}/openapi.json").json()
+    document = httpx.get(f"http://{service.place[0]}:{service.place[1]}/openapi.json", timeout=PATIENCE_SECONDS).json()
     with_body = [each for path in document["paths"].values() for each in path.values() if "requestBody" in each]
 
     assert len(with_body) >= 7
@@ -157,49 +188,67 @@ def test_a_body_in_two_pieces_with_a_short_pause_is_taken(service: Served) -> No
 def test_an_answer_on_a_kept_connection_does_not_wait_for_an_acknowledgement_of_its_first_packet(
     service: Served,
 ) -> None:
-    took_seconds = []
-    with httpx.Client(base_url=f"http://{service.place[0]}:{service.place[1]}") as client:
-        for _ in range(20):
+    took_seconds: list[float] = []
+    with httpx.Client(base_url=f"http://{service.place[0]}:{service.place[1]}", timeout=PATIENCE_SECONDS) as client:
+
+        def six_of_those_after_twenty_were_quick() -> bool:
             began_seconds = time.monotonic()
             client.get("/version")
             took_seconds.append(time.monotonic() - began_seconds)
+            return len([each for each in took_seconds[20:] if each < 0.03]) >= 6
 
-    assert sorted(took_seconds)[5] < 0.03  # a delayed acknowledgement takes 0.04 s
+        # A delayed acknowledgement takes 0.04 s every time; a busy machine takes long now and then.
+        wait_until(six_of_those_after_twenty_were_quick, "quick answers", PATIENCE_SECONDS)
 
 
-def test_fifty_slow_bodies_at_once_keep_nobody_waiting(service: Served) -> None:
-    held = [socket.create_connection(service.place, timeout=PATIENCE_SECONDS) for _ in range(50)]
+@contextmanager
+def fifty_slow_bodies(to: Served) -> Iterator[list[socket.socket]]:
+    held = [socket.create_connection(to.place, timeout=PATIENCE_SECONDS) for _ in range(50)]
     try:
         for connection in held:
-            connection.sendall(service.head("Content-Length: 4000") + b"{")
-        others = [service.write().status_code for _ in range(3)]
-        answers = {problem_in(read_all(connection)) for connection in held}
+            connection.sendall(to.head("Content-Length: 4000") + b"{")
+        yield held
     finally:
         for connection in held:
             connection.close()
 
+
+def test_fifty_slow_bodies_at_once_keep_nobody_waiting(hasty: Served, service: Served) -> None:
+    with fifty_slow_bodies(service) as held:
+        others = [service.write().status_code for _ in range(3)]
+        are_answered = [has_answer(connection) for connection in held]
+    with fifty_slow_bodies(hasty) as held:
+        answers = {problem_in(read_all(connection)) for connection in held}
+
     assert others == [200, 200, 200]
+    assert not any(are_answered)
     assert answers == {(408, "body-too-slow")}
 
 
 @pytest.mark.parametrize("sent", [b"", b"POST /v1/creatives HTTP/1.1\r\nHost: a\r\nX-Slow: "], ids=["nothing", "half"])
 def test_a_head_that_never_ends_costs_its_connection_and_others_are_answered_meanwhile(
-    service: Served, sent: bytes
+    service: Served, sent: bytes, request: pytest.FixtureRequest
 ) -> None:
-    began_seconds = time.monotonic()
     with service.connection() as connection:
         connection.sendall(sent)
         with dripping(connection, b"a" if sent else b""):
             other = service.write()
+            is_closed = has_answer(connection)
+    request.getfixturevalue("short_heads")
+    began_seconds = time.monotonic()
+    with service.connection() as connection:
+        connection.sendall(sent)
+        with dripping(connection, b"a" if sent else b""):
             received = read_all(connection)
     took_seconds = time.monotonic() - began_seconds
 
     assert other.status_code == 200
+    assert not is_closed
     assert received == b""
-    # The loop's timers go by whole milliseconds, and may end one early.
-    assert HEAD_SECONDS - 0.01 <= took_seconds < PATIENCE_SECONDS
+    assert took_seconds >= HEAD_SECONDS - 0.01  # the loop's timers go by whole milliseconds, and may end one early
 
 
+@pytest.mark.usefixtures("short_heads")
 def test_the_head_of_a_second_request_on_a_connection_is_waited_for_no_longer(service: Served) -> None:
     with service.connection() as connection:
         connection.sendall(service.head(path="/version", method="GET"))

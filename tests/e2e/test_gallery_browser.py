@@ -190,6 +190,7 @@ def test_the_keyboard_reaches_and_works_everything(browser, page_file):
 def test_the_copy_button_copies_the_words_and_says_so(browser, page_file):
     with open_page(browser, page_file, width=1440) as (page, _):
         page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page.evaluate("window.setTimeout = () => 0")  # the button says so for a moment only: here until it is seen
         page.locator(".copy").nth(3).click()
         page.locator(".copy", has_text="Copied").wait_for(timeout=60_000)
         copied = page.evaluate("navigator.clipboard.readText()")

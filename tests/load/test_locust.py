@@ -20,6 +20,23 @@ from model.store.tables import Database
 
 pytestmark = pytest.mark.proof
 
+RUN_SECONDS_MAX = 240
+UNTIL = """
+import gevent
+from locust import events
+from locustfile import met
+
+def watch(runner):
+    while not ({condition}):
+        gevent.sleep(0.1)
+    runner.quit()
+
+@events.test_start.add_listener
+def begin(environment, **_):
+    gevent.spawn(watch, environment.runner)
+"""
+"""A second locustfile, which ends the run as soon as that is so."""
+
 
 @pytest.fixture
 def service(tmp_path):
@@ -54,26 +71,30 @@ def service(tmp_path):
         each.stop()
 
 
-def locust(folder, address, users=4, seconds=6):
+def locust(folder, address, until, users=4):
+    (folder / "until.py").write_text(UNTIL.format(condition=until))
     environment = os.environ | {
         "ADLOOM_LOAD_CLIENTS": str(folder / "clients.json"),
         "ADLOOM_LOAD_REPORT": str(folder / "report.json"),
         "ADLOOM_LOAD_WAIT_SECONDS": "0.05",
         "ADLOOM_LOAD_WARM_SECONDS": "1",
     }
-    command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--host", address, "--only-summary"]
-    command += ["--users", str(users), "--spawn-rate", str(users), "--run-time", f"{seconds}s"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    command = [sys.executable, "-m", "locust", "-f", f"{LOCUSTFILE},{folder / 'until.py'}", "--headless"]
+    command += ["--host", address, "--only-summary"]
+    command += ["--users", str(users), "--spawn-rate", str(users), "--run-time", f"{RUN_SECONDS_MAX}s"]
+    limit = 2 * RUN_SECONDS_MAX
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit, check=False)
     assert (folder / "report.json").is_file(), done.stderr[-2000:]
     return json.loads((folder / "report.json").read_text())
 
 
 def test_every_kind_of_request_is_answered_and_nothing_acknowledged_is_missing(tmp_path, service):
-    met = locust(tmp_path, service())
+    kinds = {"creatives, one channel", "creatives, three channels", "creative", "feedback"}
+    met = locust(tmp_path, service(), until=f"met.by_name.keys() >= {kinds}")
     found = Row.of(engine="stub", containers=1, users=4, cpus=1, cpus_used=0.5, lost=0, met=met)
 
     assert met["failures"] == {}
-    assert set(met["by_name"]) >= {"creatives, one channel", "creatives, three channels", "creative", "feedback"}
+    assert set(met["by_name"]) >= kinds
     assert met["acknowledged"]
     assert sum(count for count, _ in met["by_name"].values()) == len(met["latencies_ms"]) == met["outcomes"]["ok"]
     assert sum(total for _, total in met["by_name"].values()) == pytest.approx(sum(met["latencies_ms"]))
@@ -84,7 +105,8 @@ def test_every_kind_of_request_is_answered_and_nothing_acknowledged_is_missing(t
 
 def test_what_a_full_queue_refuses_is_shed_and_not_failed(tmp_path, service):
     slow = Control(latency_seconds=0.5)
-    met = locust(tmp_path, service(slow, ADLOOM_WRITERS="1", ADLOOM_QUEUE_DEPTH_MAX="0", ADLOOM_BATCH_WRITERS="0"))
+    address = service(slow, ADLOOM_WRITERS="1", ADLOOM_QUEUE_DEPTH_MAX="0", ADLOOM_BATCH_WRITERS="0")
+    met = locust(tmp_path, address, until="met.outcomes['shed'] and met.outcomes['ok']")
 
     assert met["outcomes"]["shed"] > 0
     assert met["outcomes"]["ok"] > 0

@@ -75,11 +75,10 @@ def test_shifted_traffic_in_the_log_leaves_a_retrain_waiting(plant, tmp_path):
         alertmanager(local(routes(), told, f"http://127.0.0.1:{hook.port}/v1/alerts")) as manager,
         prometheus({"adloom-exporter": exporting.port}, RULES, told=manager) as server,
     ):
+        is_soon(lambda: {"AdloomDriftFound", "AdloomDriftHurts"} <= server.firing(), "both alerts")
         is_soon(lambda: waiting(plant.database), "a retrain to wait")
-        firing = server.firing()
 
     assert waiting(plant.database) == ["drift"]
-    assert {"AdloomDriftFound", "AdloomDriftHurts"} <= firing
 
 
 def test_ordinary_traffic_does_not(plant, tmp_path):

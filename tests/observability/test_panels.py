@@ -8,6 +8,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -31,6 +32,7 @@ SPEED = 60
 """Rules that look back an hour then look back a minute, and those of a day see less than half of one."""
 TRAFFIC_SECONDS = 12.0
 RATE_SECONDS = 8
+TRIES_MAX = 8
 COMMITTED_AGO_SECONDS = 600
 BUILT = {
     "ADLOOM_GIT_COMMIT": "0123abc",
@@ -150,8 +152,8 @@ def test_a_canary_stands_beside_the_champion_by_its_version(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory):
-    """The address of a Prometheus that has scraped a service under traffic, and an exporter with a day to tell of."""
+def traffic(tmp_path_factory):
+    """A Prometheus that has scraped a service under traffic, and an exporter with a day to tell of; and until when."""
     from app.watch.processes import StackError
     from app.watch.stack import Stack
     from app.watch.traffic import Merchant, Plan, drive
@@ -168,17 +170,38 @@ def watched(tmp_path_factory):
         sample_day.record(database)
         database.dispose()
         merchant = Merchant(stack.service_url, stack.client_id, stack.client_secret)
-        drive(merchant, Plan(TRAFFIC_SECONDS, rate=20, workers=6))
+        for _ in range(TRIES_MAX):
+            drive(merchant, Plan(TRAFFIC_SECONDS, rate=20, workers=6))
+            window = Window.until_now(TRAFFIC_SECONDS, RATE_SECONDS)
+            if shows_all(stack.prometheus_url, window):
+                break
         merchant.close()
-        yield stack.prometheus_url
+        yield stack.prometheus_url, window
     finally:
         stack.close()
 
 
+def is_answered(found):
+    """With numbers alone: where nothing was scraped for a while, there are none."""
+    return bool(found) and all(math.isfinite(value) for series in found for value in series.values)
+
+
+def shows_all(url, window):
+    """Whether every panel does; on a machine that was busy meanwhile some may not."""
+    singly = [replace(panel, queries=(query,)) for panel in LOCAL.values() for query in panel.queries]
+    return all(is_answered(ask(url, each, window)) for each in singly)
+
+
 @pytest.fixture(scope="module")
-def window(watched):
+def watched(traffic):
+    """The address of that Prometheus."""
+    return traffic[0]
+
+
+@pytest.fixture(scope="module")
+def window(traffic):
     """One for all: until the end of the traffic."""
-    return Window.until_now(TRAFFIC_SECONDS, RATE_SECONDS)
+    return traffic[1]
 
 
 @pytest.mark.slow
@@ -189,8 +212,7 @@ def test_every_query_of_a_panel_returns_data_after_traffic(name, watched, window
         alone = Panel(panel.title, panel.description, panel.unit, (query,), kind=panel.kind)
         found = ask(watched, alone, window)
 
-        assert found, query.expr
-        assert all(math.isfinite(value) for series in found for value in series.values)
+        assert is_answered(found), query.expr
         assert not query.legend or all(series.name for series in found)
 
 

@@ -206,7 +206,7 @@ def test_every_part_is_scraped_and_every_rule_is_loaded(stack):
         if "alert" in rule
     }
 
-    wait_until(lambda: {each["metric"]["job"] for each in stack.query("up == 1")} == set(JOBS), "a scrape of every part")
+    wait_until(lambda: {each["metric"]["job"] for each in stack.query("up == 1")} == set(JOBS), "scrapes of all parts")
     assert names == written
 
 

@@ -69,9 +69,8 @@ def test_it_ends_with_its_time_and_keeps_to_its_rate(merchant):
     begun = time.monotonic()
     workers = 2
     tally = drive(merchant, Plan(seconds=1.0, rate=20, workers=workers))
-    took = time.monotonic() - begun
 
-    assert took < 10
+    assert time.monotonic() - begun < 60
     assert 1 <= tally.total <= 20 + workers
 
 
@@ -81,7 +80,7 @@ def test_it_stops_when_it_is_told_to(merchant):
     begun = time.monotonic()
     drive(merchant, Plan(seconds=600, rate=20), stop=stop, tell=lines.append)
 
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 60
     assert all("requests:" in line for line in lines)
 
 

@@ -22,15 +22,28 @@ pytestmark = pytest.mark.slow
 SHARDS, WORKERS, PRODUCTS = 8, 4, 96
 CALL = "import sys; from pipelines.steps.generate_batch import main; sys.exit(main(sys.argv[1:]))"
 WORK = """
-import sys
+import pathlib, sys, time
 import pipelines.shard_writer
 from pipelines.steps.generate_batch import main
 pipelines.shard_writer.PART_PRODUCTS = 2
-plan, *shards = sys.argv[1:]
+halting, halted, plan, *shards = sys.argv[1:]
+writer, calls = pipelines.shard_writer.ShardWriter, []
+work = getattr(writer, halting, None)
+
+def work_and_halt(*given):
+    done = work(*given)
+    calls.append(1)
+    if len(calls) == 2:
+        pathlib.Path(halted).touch()
+        time.sleep(600)
+    return done
+
+if work is not None:
+    setattr(writer, halting, work_and_halt)
 for shard in shards:
     main(["run", "--plan", plan, "--shard", shard, "--writers", "1"])
 """
-"""Small parts, so that a shard of a dozen products has a middle."""
+"""Small parts, so that a shard of a dozen products has a middle; who is to be killed halts in the second."""
 
 
 @pytest.fixture
@@ -63,8 +76,8 @@ def call(environment, *arguments):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def worker(environment, plan, shards, log):
-    command = [sys.executable, "-c", WORK, plan, *map(str, shards)]
+def worker(environment, plan, shards, log, halting="", halted=""):
+    command = [sys.executable, "-c", WORK, halting, halted, plan, *map(str, shards)]
     with log.open("ab") as said:
         return subprocess.Popen(command, env=environment, stdout=said, stderr=said)
 
@@ -73,23 +86,9 @@ def shard_is_there(objects, plan, shard):
     return bool(objects.list(plan.replace("plan.json", f"shard-{shard}.jsonl")))
 
 
-def killed_in_the_middle(process, objects, plan, shards):
-    """The worker, ended with -9 while one of its shards has parts and is not whole."""
-
-    def parts(shard):
-        return objects.list(plan.replace("plan.json", f"parts/{shard}/"))
-
-    def is_amid():
-        return any(parts(shard) and not shard_is_there(objects, plan, shard) for shard in shards)
-
-    def is_stopped_amid():
-        process.send_signal(signal.SIGSTOP)
-        if is_amid():
-            return True
-        process.send_signal(signal.SIGCONT)
-        return False
-
-    wait_until(lambda: process.poll() is not None or (is_amid() and is_stopped_amid()), "a worker amid a shard", 180)
+def killed_in_the_middle(process, halted):
+    """The worker, ended with -9 where it halts."""
+    wait_until(lambda: process.poll() is not None or halted.exists(), "a worker amid a shard", 300)
     assert process.poll() is None
     process.kill()
     return process.wait(60)
@@ -104,9 +103,11 @@ def test_two_workers_killed_leave_every_sku_exactly_once(settings, environment, 
     shards = call(environment, *planned, "--channels", "x", "--candidates", "1")
     plan, log = shards[0]["plan"], tmp_path / "workers.log"
     turns = [range(number, SHARDS, WORKERS) for number in range(WORKERS)]
-    workers = [worker(environment, plan, turn, log) for turn in turns]
+    halted = {part: tmp_path / f"halted{part}" for part in ("_keep", "_log")}
+    halting = [*halted.items(), ("", ""), ("", "")]
+    workers = [worker(environment, plan, turn, log, *where) for turn, where in zip(turns, halting, strict=True)]
     try:
-        killed = [killed_in_the_middle(workers[number], objects, plan, turns[number]) for number in (0, 1)]
+        killed = [killed_in_the_middle(each, file) for each, file in zip(workers[:2], halted.values(), strict=True)]
         ended = [each.wait(300) for each in workers[2:]]
     finally:
         for each in workers:

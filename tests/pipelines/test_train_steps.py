@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -176,13 +177,17 @@ def test_training_that_is_killed_goes_on_from_its_checkpoint_and_leaves_no_proce
     checkpoint = Path(f".adloom/runs/{run}/stage-1/checkpoint.pt").resolve()
     command = [sys.executable, "-m", "app.cli", "train-candidate", "--dataset", dataset, "--recipe", "recipe.yaml"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    with Path("first.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        wait_until(lambda: checkpoint.exists() or process.poll() is not None, "the first checkpoint", seconds_max=300)
-        process.send_signal(signal.SIGKILL)
-        status = process.wait(60)
-    wait_until(lambda: not of_this_run(run), "the command to end with its step")
-    before = metrics(run)
+    for _ in range(5):
+        with Path("first.log").open("wb") as log:
+            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+            wait_until(lambda: checkpoint.exists() or process.poll() is not None, "the first checkpoint", 300)  # noqa: B023
+            process.send_signal(signal.SIGKILL)
+            status = process.wait(60)
+        wait_until(lambda: not of_this_run(run), "the command to end with its step")
+        before = metrics(run)
+        if status and len(before) < STEPS:
+            break
+        shutil.rmtree(f".adloom/runs/{run}")  # we came too late: once more
     again = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
 
     assert status == -signal.SIGKILL, Path("first.log").read_text()

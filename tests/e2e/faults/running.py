@@ -22,8 +22,8 @@ from tests.app.service_process import serving
 
 COMMAND = [sys.executable, "-m", "tests.e2e.faults.fake_service"]
 CLIENT = "shop"
-ANSWER_SECONDS_MAX = 30.0
-GRACE_SECONDS = 10
+ANSWER_SECONDS_MAX = 120.0
+GRACE_SECONDS = 60
 """Of a request; the process may take 5 s more to stop (app/serve.py)."""
 
 
@@ -114,8 +114,10 @@ def new_token(address: str, name: str, secret: str) -> str:
 
 
 @contextmanager
-def running(stores: Stores, name: str = "one", *, writer_seconds: float = 0.005, **settings: str) -> Iterator[Service]:
-    """A process over `stores`; `settings` are ADLOOM_ variables without the prefix."""
+def running(
+    stores: Stores, name: str = "one", *, writer_seconds: float = 0.005, batch_max: int = 10**9, **settings: str
+) -> Iterator[Service]:
+    """A process over `stores`, as FAULTS_* say; `settings` are ADLOOM_ variables without the prefix."""
     given = {
         "database_url": stores.database_url,
         "objects_url": str(stores.objects),
@@ -126,6 +128,10 @@ def running(stores: Stores, name: str = "one", *, writer_seconds: float = 0.005,
         **settings,
     }
     environment = {f"ADLOOM_{setting.upper()}": value for setting, value in given.items()}
-    environment |= {"FAULTS_WRITER_SECONDS": str(writer_seconds), "FAULTS_LEASE_SECONDS": "1"}
+    environment |= {
+        "FAULTS_WRITER_SECONDS": str(writer_seconds),
+        "FAULTS_LEASE_SECONDS": "1",
+        "FAULTS_BATCH_MAX": str(batch_max),
+    }
     with serving(COMMAND, stores.folder / f"{name}-{os.urandom(3).hex()}.log", **environment) as (process, address):
         yield Service(process, address, new_token(address, CLIENT, stores.secret))

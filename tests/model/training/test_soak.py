@@ -1,6 +1,7 @@
 """The soak: what counts as growth, and a short run on the tiny bundle."""
 
 import json
+from contextlib import suppress
 
 import pytest
 
@@ -29,8 +30,12 @@ def test_too_few_samples_are_an_error_and_not_a_pass():
 def test_a_short_soak_writes_samples_outcomes_and_a_plot(tiny_bundle, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(soak, "SAMPLE_SECONDS", 0.1)
     out = tmp_path / "soak.json"
-    status = soak.main(["--bundle", str(tiny_bundle), "--minutes", "0.05", "--out", str(out)])
-    report = json.loads(out.read_text(encoding="utf-8"))
+    for minutes in ("0.05", "0.5", "2"):  # a busy machine may take few samples in three seconds
+        with suppress(ValueError):
+            status = soak.main(["--bundle", str(tiny_bundle), "--minutes", minutes, "--out", str(out)])
+            report = json.loads(out.read_text(encoding="utf-8"))
+            if len(report["samples"]) > 10 and report["outcomes"]["finished"]:
+                break
 
     assert status == int(report["growth_mib"] > soak.GROWTH_MIB_MAX)
     assert report["outcomes"]["finished"] > 0
