@@ -214,7 +214,12 @@ async def get_rollback(rollback_id: RollbackId, _caller: Admin, parts: PartsOfAp
     },
 )
 async def withdraw_rollback(rollback_id: RollbackId, caller: Admin, parts: PartsOfApp) -> RollbackOut:
-    """Whoever asked for it. Once it runs it is not stopped half way: 409; then ask for the way forth."""
+    """
+    Whoever asked for it. Once it runs it is not stopped half way, and the answer is 409.
+
+    Where it waits for a pull request, its `why` names that; closing it unmerged ends the rollback as refused, and
+    another can be asked for.
+    """
 
     def end(connection: Connection) -> tuple[bool, RollbackRow | None]:
         changed = rollbacks.withdraw(connection, rollback_id, datetime.now(UTC))

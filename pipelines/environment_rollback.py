@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from model.ledger import Entry, Ledger, State, ever_champions, new_attempt, unfinished_reversal
-from model.promotion import LEDGER, Asked, RefusedError, disagreement, open_both, rollback
+from model.ledger import LEDGER, Entry, Ledger, State, ever_champions, new_attempt, unfinished_reversal
+from model.promotion import Asked, RefusedError, disagreement, open_both, rollback
 from model.registry import CHAMPION, RegistryError
 from model.truth import Side, git_side, model_number, read_values
 from pipelines.deployment import WANTED_FILE, deployed_in, model_file, with_values
 from pipelines.git_commit import Clone, Draft, Landed, cloned, commit
+from pipelines.pull_requests import PullRequestError, closed_pull_request, forge_of
 from pipelines.reversals import Deploy, deploys, reversal_body, reversal_title, stands
 
 POLL_SECONDS = 1.0
@@ -77,12 +79,32 @@ def roll_back(places: Places, environment: str, asked: Asked, to: int | None, pr
     return _closed(places.ledger, intent, "done", "")
 
 
+def given_up(places: Places, clone: Clone, intent: Entry) -> str:
+    """
+    Empty, or why there is no going on: somebody closed its pull request and did not merge it.
+
+    By then it stands in the ledger as undone. Where the server does not answer it counts as open: a push may do.
+    """
+    forge, pull = forge_of(places.repository, places.token), None
+    if forge is not None and not _is_in_git(clone, intent):
+        with suppress(PullRequestError):
+            pull = closed_pull_request(forge, _branch(intent))
+    if pull is None:
+        return ""
+    why = (
+        f"pull request {pull.number} was closed and not merged ({pull.url}), so nothing was rolled back; to have it "
+        "after all, ask again: that opens a new one"
+    )
+    _closed(places.ledger, intent, "undone", why)
+    return why
+
+
 def _begun(places: Places, environment: str, asked: Asked, to: int | None, say: Callable[[str], None]) -> Entry:
     """The intent that stands open, or a new one. Raises RefusedError."""
     with cloned(places.repository, places.token) as clone:
         ledger = places.ledger
         begun = unfinished_reversal(ledger.entries(), environment)
-        if begun is not None and _still_holds(clone, ledger, begun, to):
+        if begun is not None and _still_holds(clone, places, begun, to, say):
             say(f"going on with the rollback of {environment} to model {begun.target} that {begun.who} began")
             return begun
         intent = _planned(clone, ledger, environment, asked, to)
@@ -92,17 +114,24 @@ def _begun(places: Places, environment: str, asked: Asked, to: int | None, say: 
         return ledger.append(intent)
 
 
-def _still_holds(clone: Clone, ledger: Ledger, begun: Entry, to: int | None) -> bool:
+def _still_holds(clone: Clone, places: Places, begun: Entry, to: int | None, say: Callable[[str], None]) -> bool:
     """
     Whether an open intent is to be gone on with.
 
-    False where it reached Git and a later deploy went past it: it is closed as done. Raises OvertakenError where
+    False where it reached Git and a later deploy went past it: it is closed as done. Also where it was given up and
+    another model is asked for; RefusedError where the same is, since that was said no to. Raises OvertakenError where
     somebody deployed before it reached Git: then it is closed as undone, and whoever asked has to look first.
     """
-    environment = begun.git["environment"]
+    environment, ledger = begun.git["environment"], places.ledger
+    if why := given_up(places, clone, begun):
+        if to in (None, begun.target):
+            raise RefusedError(why)
+        say(f"the rollback of {environment} to model {begun.target} that {begun.who} began is over: {why}")
+        return False
     if to not in (None, begun.target):
         raise RefusedError(
-            f"a rollback of {environment} to model {begun.target} is unfinished: run this again without --to first"
+            f"a rollback of {environment} to model {begun.target} is unfinished: run this again without --to first, "
+            "or close its pull request where it has one"
         )
     landed = stands(clone, environment, begun.attempt)
     now = deployed_in(clone, environment)
@@ -163,9 +192,10 @@ def _in_git(places: Places, intent: Entry, progress: Progress, deadline: float) 
     progress.say(f"Git: {landed.base} is protected; waiting for {address} to be merged")
     while time.monotonic() < deadline:
         with cloned(places.repository, places.token) as clone:
-            now = deployed_in(clone, environment)
-            if stands(clone, environment, intent.attempt) or _says(now.values, clone, intent):
-                return now.commit
+            if _is_in_git(clone, intent):
+                return deployed_in(clone, environment).commit
+            if why := given_up(places, clone, intent):
+                raise RefusedError(why)
         time.sleep(min(GIT_POLL_SECONDS, max(0.0, deadline - time.monotonic())))
     raise UnfinishedError(f"{address} is not merged yet: merge it, then run the same command again to finish")
 
@@ -174,7 +204,7 @@ def _draft(clone: Clone, intent: Entry) -> Draft:
     """Asked anew on top of what others pushed."""
     environment, path = intent.git["environment"], model_file(intent.git["environment"])
     text, now = clone.read(path), deployed_in(clone, environment)
-    if stands(clone, environment, intent.attempt) or _says(now.values, clone, intent):
+    if _is_in_git(clone, intent):
         return Draft({path: text}, "", "", "")
     if now.commit != intent.git["from"]:
         raise OvertakenError(_overtaken(environment, now.values))
@@ -182,12 +212,12 @@ def _draft(clone: Clone, intent: Entry) -> Draft:
     files = {path: with_values(text, {name: earlier[name] for name in ("IMAGE", "MODEL_VERSION")})}
     if intent.source != intent.target:
         files |= _wanted(clone, intent.target)
-    return Draft(
-        files,
-        reversal_title(environment, intent.target),
-        reversal_body(intent),
-        f"rollback/{environment}-{intent.attempt}",
-    )
+    return Draft(files, reversal_title(environment, intent.target), reversal_body(intent), _branch(intent))
+
+
+def _branch(intent: Entry) -> str:
+    """Each attempt has its own, so a pull request that was closed says nothing of the next attempt."""
+    return f"rollback/{intent.git['environment']}-{intent.attempt}"
 
 
 def _wanted(clone: Clone, version: int | None) -> dict[str, str]:
@@ -240,6 +270,12 @@ def _closed(ledger: Ledger, intent: Entry, state: State, note: str) -> Entry:
         if unfinished_reversal(ledger.entries(), intent.git["environment"]) != intent:
             return intent
         return ledger.append(replace(intent, state=state, note=note))
+
+
+def _is_in_git(clone: Clone, intent: Entry) -> bool:
+    environment = intent.git["environment"]
+    values = deployed_in(clone, environment).values
+    return stands(clone, environment, intent.attempt) != "" or _says(values, clone, intent)
 
 
 def _says(values: Mapping[str, str], clone: Clone, intent: Entry) -> bool:

@@ -28,7 +28,7 @@ _OWNER_AND_NAME = re.compile(r"[:/]([\w.-]+/[\w.-]+?)(?:\.git)?/?$")
 
 
 class PullRequestError(RuntimeError):
-    """No pull request could be opened; the message says why, and never holds the token."""
+    """No pull request could be opened or found; the message says why, and never holds the token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Forge:
 
 @dataclass(frozen=True, slots=True)
 class PullRequest:
-    """One that is open."""
+    """One of a branch."""
 
     number: int
     url: str
@@ -81,10 +81,24 @@ def open_pull_request(forge: Forge, branch: str, base: str, title: str, body: st
     return _pull_request(made, is_new=True)
 
 
+def closed_pull_request(forge: Forge, branch: str) -> PullRequest | None:
+    """The newest for this branch, where it was closed and none is open or merged. Raises PullRequestError."""
+    listed = _listed(forge, branch, "state=all")
+    found = [_pull_request(one, is_new=False) for one in listed]  # so each is a mapping
+    if any(one.get("state") != "closed" or one.get("merged_at") for one in listed):
+        return None
+    return max(found, key=lambda one: one.number, default=None)
+
+
 def _open_one(forge: Forge, branch: str, base: str) -> PullRequest | None:
+    listed = _listed(forge, branch, f"state=open&base={quote(base)}")
+    return _pull_request(listed[0], is_new=False) if listed else None
+
+
+def _listed(forge: Forge, branch: str, which: str) -> list[Any]:
     owner = forge.repository.partition("/")[0]
-    listed = _ask(forge, "GET", f"pulls?state=open&base={quote(base)}&head={quote(f'{owner}:{branch}', safe=':')}")
-    return _pull_request(listed[0], is_new=False) if isinstance(listed, list) and listed else None
+    listed = _ask(forge, "GET", f"pulls?{which}&head={quote(f'{owner}:{branch}', safe=':')}")
+    return listed if isinstance(listed, list) else []
 
 
 def _pull_request(told: Any, *, is_new: bool) -> PullRequest:

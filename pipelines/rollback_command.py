@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model import rollback_command as alias_command
+from model.ledger import registry_folder
 from model.promote_command import EXIT_REFUSED, present_user, reason
 from model.promotion import Asked, RefusedError
 from model.publication import publish_after
-from model.registry import registry_folder
 from pipelines.deploy_command import repository_url, settle, version
 from pipelines.deployment import ENVIRONMENTS
 from pipelines.environment_rollback import Places, Progress, UnfinishedError, roll_back

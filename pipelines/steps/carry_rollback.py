@@ -26,7 +26,7 @@ from model.store.tables import Database, StoreError
 from model.truth import read_values
 from pipelines.deploy_command import settle
 from pipelines.deployment import deployed_in, model_file
-from pipelines.environment_rollback import Places, Progress, UnfinishedError, roll_back
+from pipelines.environment_rollback import Places, Progress, UnfinishedError, given_up, roll_back
 from pipelines.git_commit import DeployError, Landed, cloned
 from pipelines.pull_requests import PullRequestError, token_from
 from pipelines.reversals import stands
@@ -203,7 +203,7 @@ def _environment_back(settings: PipelineSettings, row: RollbackRow, hold: Hold, 
         has_passed = _was_passed(places, begun)
         if has_passed and _is_of(begun, row):
             return Ending("done", "it reached Git, and a later deploy followed", begun.source, begun.target)
-        if not has_passed:
+        if not has_passed and (_is_of(begun, row) or not _was_given_up(places, begun)):
             _adopt(begun, row, hold)
     progress = _progress(settings, places, hold, wait_seconds)
     return _all_say(settings, roll_back(places, environment, _asked(row), _wanted(row), progress))
@@ -214,7 +214,7 @@ def _adopt(begun: Entry, row: RollbackRow, hold: Hold) -> None:
     if _wanted(row) not in (None, begun.target):
         raise RefusedError(
             f"a rollback to model {begun.target} that {begun.who} began is not finished: ask for one to "
-            f"{begun.target} first, which goes on with it"
+            f"{begun.target} first, which goes on with it, or close its pull request where it has one"
         )
     hold.note(**_facts(begun))
 
@@ -226,6 +226,12 @@ def _was_passed(places: Places, begun: Entry) -> bool:
         landed, now = stands(clone, environment, begun.attempt), deployed_in(clone, environment)
         asked_for = read_values(clone.at(begun.git["to"], model_file(environment)))
     return bool(landed) and now.commit != landed and now.values != asked_for
+
+
+def _was_given_up(places: Places, begun: Entry) -> bool:
+    """Whether its pull request was closed before this one was taken up: that was no answer to this one."""
+    with cloned(places.repository, places.token) as clone:
+        return bool(given_up(places, clone, begun))
 
 
 def _progress(settings: PipelineSettings, places: Places, hold: Hold, wait_seconds: float) -> Progress:

@@ -39,10 +39,16 @@ class FakeForge:
             return self.refuse[0], {"message": self.refuse[1]}
         if method == "GET":
             asked = {name: values[0] for name, values in parse_qs(urlsplit(path).query).items()}
-            return 200, [one for one in self.pulls if f"adloom:{one['head']}" == asked["head"]]
+            mine = [one for one in reversed(self.pulls) if f"adloom:{one['head']}" == asked["head"]]
+            return 200, [one for one in mine if asked["state"] in ("all", one["state"])]
         number = len(self.pulls) + 1
-        self.pulls.append({**content, "number": number, "html_url": f"https://forge.example/pull/{number}"})
+        made = {"number": number, "html_url": f"https://forge.example/pull/{number}"}
+        self.pulls.append({**content, **made, "state": "open", "merged_at": None})
         return 201, self.pulls[-1]
+
+    def close(self, number: int, merged_at: str | None = None) -> None:
+        """As a reviewer does; without a time it was not merged."""
+        self.pulls[number - 1] |= {"state": "closed", "merged_at": merged_at}
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from model.ledger import Ledger
-from model.promotion import LEDGER, Asked, open_both, promote
+from model.ledger import LEDGER, Ledger
+from model.promotion import Asked, open_both, promote
 from model.registration import register
 from model.registry import CHAMPION, open_registry
 from model.submission import read_submission

@@ -117,8 +117,11 @@ def test_any_other_status_is_an_error_that_names_the_command(child, arguments, s
 @pytest.mark.parametrize("command", ["hang", "stubborn"])
 def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started(child, monkeypatch, command):
     monkeypatch.setattr(commands, "GRACE_SECONDS", 0.5)
-    with pytest.raises(CommandError, match=rf"adloom {command} took longer than 5 s and was ended"):
-        commands.run([command], seconds_max=5)
+    for seconds in (5, 20, 60):  # a busy machine may need longer until both have started
+        with pytest.raises(CommandError, match=rf"adloom {command} took longer than {seconds} s and was ended"):
+            commands.run([command], seconds_max=seconds)
+        if Path("child").exists() and Path("grandchild").exists():
+            break
 
     assert all_ended(started("child", "grandchild"))
 

@@ -13,7 +13,7 @@ import pytest
 from app import cli
 from pipelines import deploy_command
 from pipelines.deployment import ENVIRONMENTS, deployed, model_file
-from pipelines.pull_requests import PullRequestError, forge_of, open_pull_request, token_from
+from pipelines.pull_requests import PullRequestError, closed_pull_request, forge_of, open_pull_request, token_from
 from tests.pipelines.fake_forge import TOKEN, running_forge
 from tests.pipelines.gitops_place import BEGIN, git, hook, image, protect, repository, text_of, titles
 
@@ -159,6 +159,38 @@ def test_the_token_follows_no_redirect(forge):
             open_pull_request(forge_of("", TOKEN), "b", "main", "t", "")
 
         assert elsewhere.seen == []
+
+
+@pytest.mark.parametrize(
+    ("pulls", "number"),
+    [
+        ([], None),
+        (["open"], None),
+        (["closed"], 1),
+        (["merged"], None),
+        (["closed", "closed"], 2),
+        (["closed", "open"], None),
+        (["open", "closed"], None),
+        (["closed", "merged"], None),
+    ],
+)
+def test_a_branch_was_turned_down_where_all_of_its_pull_requests_were_closed_unmerged(forge, pulls, number):
+    for place, state in enumerate(pulls, start=1):
+        forge.answer("POST", "", f"Bearer {TOKEN}", {"head": "rollback/dev-1"})
+        if state != "open":
+            forge.close(place, "2026-01-15T09:30:00Z" if state == "merged" else None)
+    forge.answer("POST", "", f"Bearer {TOKEN}", {"head": "rollback/dev-2"})
+    found = closed_pull_request(forge_of("", TOKEN), "rollback/dev-1")
+
+    assert (found and found.number) == number
+
+
+def test_a_deploy_is_proposed_anew_after_its_pull_request_was_closed(bare, forge, capsys):
+    protect(bare)
+    run(capsys, "dev", "--image", image(1), "--model", "7")
+    forge.close(1)
+
+    assert run(capsys, "dev", "--image", image(1), "--model", "7")[1]["pull_request"] == "https://forge.example/pull/2"
 
 
 def test_a_wrong_token_is_said_without_the_token(forge, monkeypatch):

@@ -217,7 +217,7 @@ def test_a_process_that_is_killed_is_gone_on_with(place, moment):
         [sys.executable, "-c", script, *command[3:]], cwd=ROOT, env=dict(os.environ), start_new_session=True
     )
     try:
-        wait_until(lambda: started.exists() if moment == "push" else len(place.lines) == 3, "the moment to kill it", 180)
+        wait_until(lambda: started.exists() if moment == "push" else len(place.lines) == 3, "its moment", 180)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from model.ledger import Ledger
-from model.promotion import LEDGER
+from model.ledger import LEDGER, Ledger
 from model.store import rollbacks
 from model.store.rollbacks import NewRollback
 from pipelines.settings import TASK, PipelineSettings
