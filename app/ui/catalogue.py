@@ -107,7 +107,7 @@ async def send_part(request: Request) -> Response:
     try:
         sent = json.loads(await request.body())
         skus = {str(sku) for sku in sent["skus"]}
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return problem(422, "bad-request", "Send the skus.")
     whole = {"snapshot": session.upload.answer.get("digest", ""), "is_whole": True}
     part = await asyncio.to_thread(session.upload.part, skus)
@@ -156,7 +156,7 @@ async def decide(request: Request) -> Response:
 def _ids_in(body: bytes) -> list[str] | None:
     try:
         ids = json.loads(body)["accepted"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     is_fit = isinstance(ids, list) and len(ids) <= DECIDED_MAX
     return ids if is_fit and all(isinstance(each, str) and ID.fullmatch(each) for each in ids) else None

@@ -18,10 +18,11 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from app.ui.api_client import ApiClient
-from app.ui.problems import problem, service_down
+from app.ui.problems import detail_of, problem, service_down
 from app.ui.sessions import Decision, Session
 
-PASSED_ON = ("content-type", "retry-after", "etag", "content-security-policy")
+PHOTOGRAPH_HEADER = "adloom-photograph"
+PASSED_ON = ("content-type", "retry-after", "etag", "content-security-policy", PHOTOGRAPH_HEADER)
 """Headers of the API's answer that browsers need; the policy of a picture is stricter than ours."""
 JSON_TYPE = "application/json"
 ID = re.compile(r"[a-z]{2}_[0-9a-f]{20,32}")
@@ -200,13 +201,19 @@ async def give_feedback(request: Request) -> Response:
 
 
 async def picture(request: Request) -> Response:
-    """In the size that is asked for; with `download` as a file of its own."""
+    """
+    In the size that is asked for; with `download` as a file of its own.
+
+    One that lacks its photograph is kept only as the API says: the photograph may be back a moment later.
+    """
     form = request.path_params["form"]
     if (address := _address(request, "/v1/creatives/{id}/image." + form)) is None or form not in ("svg", "png"):
         return _not_found()
     params = {name: request.query_params[name] for name in ("size", "brand") if name in request.query_params}
     answer = await api_of(request).ask(session_of(request), "GET", address, params=params)
     headers = {**_kept_headers(answer), "Cache-Control": f"private, max-age={PICTURE_SECONDS}"}
+    if PHOTOGRAPH_HEADER in answer.headers:
+        headers["Cache-Control"] = answer.headers["cache-control"]
     if answer.status_code != httpx.codes.OK:
         headers["Cache-Control"] = "no-store"
     elif "download" in request.query_params:
@@ -230,12 +237,5 @@ async def drift_page(request: Request) -> Response:
         await answer.aread()
         await answer.aclose()
         headers = {**FRAMED, "content-type": "text/plain; charset=utf-8", "cache-control": "no-store"}
-        return Response(_detail(answer), answer.status_code, headers)
+        return Response(detail_of(answer), answer.status_code, headers)
     return StreamingResponse(_chunks(answer), answer.status_code, {**headers, "cache-control": "private, no-cache"})
-
-
-def _detail(answer: httpx.Response) -> str:
-    try:
-        return str(answer.json()["detail"])
-    except (ValueError, KeyError, TypeError):
-        return "The service gave an answer that this page does not understand."

@@ -15,12 +15,11 @@ import httpx
 from app.ui import charts, health_figures
 from app.ui.api_client import ApiClient
 from app.ui.drift_figures import drift_of
-from app.ui.sessions import Session
+from app.ui.problems import detail_of
+from app.ui.sessions import ADMIN, Session
 
-ADMIN = "models:admin"
 DAYS = (1, 2, 3, 4, 5, 6, 7)
 REPORTS = {"limit": "60"}
-UNREADABLE = "The service gave an answer that this page does not understand."
 
 
 async def given(api: ApiClient, session: Session, query: Mapping[str, str]) -> dict[str, Any]:
@@ -33,9 +32,9 @@ async def given(api: ApiClient, session: Session, query: Mapping[str, str]) -> d
     is_ready, is_whole = ready.status_code == httpx.codes.OK, len(stats) == len(DAYS)
     may_look = ADMIN in session.token.scopes
     return {
-        "trouble": "" if is_whole else _detail(windows[0]),
+        "trouble": "" if is_whole else detail_of(windows[0]),
         "is_ready": is_ready,
-        "ready_detail": "" if is_ready else _detail(ready),
+        "ready_detail": "" if is_ready else detail_of(ready),
         "version": version.json() if version.status_code == httpx.codes.OK else {},
         "service": health_figures.of_service(metrics.text),
         "stats": stats[-1] if stats else None,
@@ -54,10 +53,10 @@ async def _owners(api: ApiClient, session: Session, query: Mapping[str, str]) ->
     deployed = deployment.json() if has_deployment else None
     return {
         "drift": drift_of(reports.json()["reports"] if has_reports else [], query.get("report", "")),
-        "drift_trouble": "" if has_reports else _detail(reports),
+        "drift_trouble": "" if has_reports else detail_of(reports),
         "deployment": deployed,
         "agreement": health_figures.agreement(deployed) if deployed else "",
-        "deployment_trouble": "" if has_deployment else _detail(deployment),
+        "deployment_trouble": "" if has_deployment else detail_of(deployment),
         "is_open": "report" in query,
     }
 
@@ -68,10 +67,3 @@ async def reports_of(api: ApiClient, session: Session) -> list[Any]:
         return []
     answer = await api.ask(session, "GET", "/v1/drift", params=REPORTS)
     return list(answer.json()["reports"]) if answer.status_code == httpx.codes.OK else []
-
-
-def _detail(answer: httpx.Response) -> str:
-    try:
-        return str(answer.json()["detail"])
-    except (ValueError, KeyError, TypeError):
-        return UNREADABLE

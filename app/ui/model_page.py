@@ -16,15 +16,14 @@ import httpx
 from app.ui import model_figures
 from app.ui.api_client import ApiClient
 from app.ui.model_card import card_html
-from app.ui.sessions import Session
+from app.ui.problems import UNREADABLE, detail_of
+from app.ui.sessions import ADMIN, Session
 
-ADMIN = "models:admin"
 VERSION = re.compile(r"[1-9][0-9]{0,8}")
 DIGEST = re.compile(r"([0-9a-f]{12})[0-9a-f]{52}")
 LISTED = {"limit": "100"}
 SETS = {"limit": "30"}
 ASKED = {"limit": "20"}
-UNREADABLE = "The service gave an answer that this page does not understand."
 
 
 async def given(api: ApiClient, session: Session, query: Mapping[str, str]) -> dict[str, Any]:
@@ -91,10 +90,9 @@ async def _version(api: ApiClient, session: Session, number: str) -> dict[str, A
 
 def _member(answer: httpx.Response, name: str) -> tuple[list[Any], str]:
     """A list of the answer, or why it is empty."""
+    if answer.status_code != httpx.codes.OK:
+        return [], detail_of(answer)
     try:
-        document = answer.json()
-        if answer.status_code == httpx.codes.OK:
-            return list(document[name]), ""
-        return [], str(document["detail"])
+        return list(answer.json()[name]), ""
     except (ValueError, KeyError, TypeError):
         return [], UNREADABLE

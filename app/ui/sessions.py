@@ -16,6 +16,8 @@ from typing import Any
 
 from app.ui.upload import Upload
 
+ADMIN = "models:admin"
+"""The scope of a model's owner."""
 COOKIE_BYTES = 32
 DECISIONS_MAX = 50_000
 """Verdicts that one session remembers, as many as one download has ads; 10 MB."""

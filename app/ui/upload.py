@@ -11,7 +11,8 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
@@ -32,6 +33,8 @@ PACKING_LEVEL = 1
 COLUMNS_KNOWN_MAX = 4_096
 CELL_CHARS_MAX = 6_000
 COLUMN_CHARS_MAX = 200
+CELL_LIMIT = 2**31 - 1
+"""Of csv, one for the whole process; its own would end the file at a cell that the service takes."""
 
 NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -60,6 +63,7 @@ PACKED = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\x
 """How archives and compressed files begin; Excel's .xlsx is one of them."""
 
 _TAG = re.compile(r"<[^>]{0,2000}>")
+_BAD_BYTE = re.compile("[\udc80-\udcff]")  # what surrogateescape makes of a byte that is no UTF-8
 
 
 class UploadError(ValueError):
@@ -84,15 +88,12 @@ class Upload:
     def part(self, skus: Collection[str]) -> bytes:
         """The same file with the rows of these products alone; empty where that cannot be told."""
         content = self.content
-        if not content:
+        try:
+            if self.media_type == "text/csv":
+                return _csv_part(content, skus)
+            return _json_part(content, skus, is_list=self.media_type == "application/json")
+        except (ValueError, csv.Error, RecursionError):
             return b""
-        if self.media_type == "text/csv":
-            return _csv_part(content, skus)
-        records = [record for record in _json_records(content) if _value(_keyed(record), "sku") in skus]
-        lines = (json.dumps(record, ensure_ascii=False) for record in records)
-        if self.media_type == "application/json":
-            return json.dumps(records, ensure_ascii=False).encode() if records else b""
-        return "".join(f"{line}\n" for line in lines).encode()
 
 
 def open_upload(name: str, content: bytes, media_type: str, answer: dict[str, Any]) -> Upload:
@@ -139,7 +140,9 @@ def read_rows(content: bytes, media_type: str) -> tuple[dict[str, str], ...]:
 
 
 def _plain(text: str) -> str:
-    return " ".join(_TAG.sub(" ", text[:CELL_CHARS_MAX]).split())
+    """Without halves of characters, which a shop that cuts texts leaves behind and nobody can send."""
+    whole = text[:CELL_CHARS_MAX].encode(errors="ignore").decode()
+    return " ".join(_TAG.sub(" ", whole).split())
 
 
 def _keyed(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,13 +166,14 @@ def _column_key(name: str) -> str:
 
 
 def _table(content: bytes) -> tuple[list[str], list[list[str]], str]:
-    """Header, records and delimiter. Raises ValueError."""
-    text = content.decode("utf-8-sig")
+    """Header, records and delimiter."""
+    text = content.decode("utf-8-sig", "surrogateescape")
+    csv.field_size_limit(CELL_LIMIT)
     head = text.split("\n", 1)[0]
     delimiter = max(",;\t|", key=head.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     header = next(reader, [])
-    return header, [record for record in reader if any(record)], delimiter
+    return header, [record for record in reader if any(record) and not _BAD_BYTE.search("".join(record))], delimiter
 
 
 def _csv_records(content: bytes) -> list[dict[str, Any]]:
@@ -189,12 +193,32 @@ def _csv_part(content: bytes, skus: Collection[str]) -> bytes:
 
 
 def _json_records(content: bytes) -> list[dict[str, Any]]:
-    """A list, an object that holds one, or one object a line."""
-    text = content.decode("utf-8-sig").strip()
+    """A list, an object that holds one as its products, or one object a line."""
+    text = content.decode("utf-8-sig", "surrogateescape").strip()
     try:
-        read = json.loads(text)
-    except ValueError:
-        read = [json.loads(line) for line in text.splitlines() if line.strip()]
+        read = _parsed(text)
+    except (ValueError, RecursionError):
+        read = list(_json_lines(text))
     if isinstance(read, dict):
-        read = next((value for value in read.values() if isinstance(value, list)), [read])
+        products = read.get("products")
+        read = products if isinstance(products, list) else [read]
     return [record for record in read if isinstance(record, dict)] if isinstance(read, list) else []
+
+
+def _json_lines(text: str) -> Iterator[Any]:
+    for line in io.StringIO(text, newline=""):
+        if not _BAD_BYTE.search(line):
+            with suppress(ValueError, RecursionError):
+                yield _parsed(line)
+
+
+def _json_part(content: bytes, skus: Collection[str], *, is_list: bool) -> bytes:
+    records = [record for record in _json_records(content) if _value(_keyed(record), "sku") in skus]
+    if is_list:
+        return json.dumps(records, ensure_ascii=False).encode() if records else b""
+    return "".join(f"{json.dumps(record, ensure_ascii=False)}\n" for record in records).encode()
+
+
+def _parsed(text: str) -> Any:
+    """Numbers as they are written, as the service reads them: a price is text."""
+    return json.loads(text, parse_float=str, parse_int=str)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from urllib.parse import urlsplit
 
@@ -153,6 +154,37 @@ async def test_an_upload_tells_what_was_read_and_what_was_refused():
     upload = answer.json()["upload"]
     assert (upload["products"], upload["rejected"]) == (1, 2)
     assert [row["line"] for row in upload["rejected_rows"]] == [3, 4]
+
+
+async def test_a_catalogue_with_one_line_that_is_no_json_keeps_its_other_rows():
+    good = [json.dumps({"sku": name, "title": f"Blue vase {name}"}) for name in ("A", "B", "C")]
+    broken = json.dumps({"sku": "D", "title": "Half a sign \ud83e"})
+    async with visitor() as one:
+        headers = {**one.csrf(), "X-File-Name": "products.jsonl"}
+        content = "\n".join([good[0], '{"sku": "X",', *good[1:], broken])
+        answer = await one.http.post("/catalogue/upload", content=content, headers=headers)
+        shown = (await one.http.get("/catalogue/state")).json()
+        data = await one.http.get("/data", headers=PAGE)
+        part, whole = [
+            (await one.http.post("/catalogue/part", json={"skus": [sku]}, headers=one.csrf())).json() for sku in "BD"
+        ]
+
+    upload = answer.json()["upload"]
+    assert (upload["products"], upload["rejected"]) == (4, 1)
+    assert list(answer.json()["titles"]) == [row["sku"] for row in shown["rows"]] == ["A", "B", "C", "D"]
+    assert data.status_code == 200
+    assert (part["is_whole"], whole["is_whole"]) == (False, True)
+    assert whole["snapshot"] == upload["digest"] != part["snapshot"]
+
+
+@pytest.mark.parametrize(("path", "name"), [("/catalogue/part", "skus"), ("/catalogue/decisions", "accepted")])
+async def test_a_body_nested_deeply_is_refused_like_any_other_that_cannot_be_read(path, name):
+    async with visitor() as one:
+        await one.http.post("/catalogue/sample", headers=one.csrf())
+        answer = await one.http.post(path, content=f'{{"{name}":' + "[" * 100_000, headers=one.csrf())
+
+    assert answer.status_code == 422
+    assert answer.json()["type"] == "urn:adloom:ui:bad-request"
 
 
 async def test_metrics_count_answers_sessions_and_sign_ins():

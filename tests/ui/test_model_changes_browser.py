@@ -300,6 +300,75 @@ def test_one_that_began_meanwhile_cannot_be_taken_back_and_says_so(browser, at):
     assert is_hidden
 
 
+def too_many_once(page, address):
+    """The first look is answered as by a limit on requests."""
+    detail = {"status": 429, "json": {"detail": "Too many requests: wait 2 seconds."}}
+    page.route(address, lambda route: route.fulfill(**detail), times=1)
+
+
+@pytest.mark.parametrize("kind", ["rollback", "retrain"])
+def test_a_limit_on_requests_does_not_end_the_looking(browser, at, kind):
+    ask_for_rollback(at.service, "Odd ads.") if kind == "rollback" else ask_for_retrain(at.service)
+    with window(browser, at) as page:
+        too_many_once(page, f"**/api/{kind}s/*")
+        opened(page, at)
+        page.locator(f"#{kind}-trouble", has_text="Too many requests").wait_for()
+        page.locator(
+            f"#{'rollback-' * (kind == 'rollback')}steps li.now", has_text="Waiting for the pipelines"
+        ).wait_for()
+        page.locator(f"#{kind}-trouble [role=alert]").wait_for(state="detached")
+        page.complaints.clear()  # the 429, which Chromium reports
+
+
+def looks_in_one_turn(page, kind):
+    """How many times the script asks how far it is before it waits again."""
+    asked = []
+    page.on("request", lambda request: request.method == "GET" and f"/api/{kind}s/" in request.url and asked.append(1))
+    page.clock.pause_at(page.evaluate("Date.now()") + 2_000)
+    page.wait_for_load_state("networkidle")
+    asked.clear()
+    with page.expect_request(lambda request: request.method == "GET" and f"/api/{kind}s/" in request.url):
+        page.clock.run_for(2_000)
+    page.wait_for_timeout(500)  # a second loop would ask by now
+    return len(asked)
+
+
+def test_a_rollback_that_cannot_be_taken_back_is_followed_once_however_often_it_is_tried(browser, at):
+    with window(browser, at) as page:
+        page.clock.install()
+        opened(page, at)
+        ask_to_go_back(page)
+        page.route(
+            "**/api/rollbacks/*", lambda route: route.abort() if route.request.method == "DELETE" else route.continue_()
+        )
+        for _ in range(3):
+            with page.expect_event("requestfailed"):
+                page.click("#rollback-withdraw")
+            page.locator("#rollback-refused").get_by_role("alert").wait_for()
+        looks = looks_in_one_turn(page, "rollback")
+        page.complaints.clear()  # what was cut off, which Chromium reports
+
+    assert looks == 1
+
+
+def test_a_retrain_that_is_open_is_followed_once_however_often_another_is_asked_for(browser, at):
+    asked = ask_for_retrain(at.service)
+    with window(browser, at) as page:
+        page.clock.install()
+        opened(page, at)
+        page.locator("#retrain-id", has_text=asked).wait_for()
+        for _ in range(3):
+            page.fill("#reason", "Me too.")
+            with page.expect_response("**/api/retrains"):
+                page.click("#ask")
+        looks = looks_in_one_turn(page, "retrain")
+        said = page.inner_text("#retrain-trouble")
+        page.complaints.clear()  # the refusals, which Chromium reports
+
+    assert looks == 1
+    assert "That one is shown here" in said
+
+
 def test_a_second_rollback_is_refused_and_the_open_one_is_shown(browser, at):
     with window(browser, at) as first, window(browser, at) as second:
         for page in (first, second):

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 from pathlib import Path
 
 import pytest
 
+from app import pairs_route, photographs_route
 from app.cli import main
-from app.ui import model_figures, server
+from app.identity import MODELS_ADMIN
+from app.ui import forward, guard, model_figures, server
 from app.ui.pages import FOLDER
+from app.ui.sessions import ADMIN
 from app.ui.settings import Settings
+from model.pair_file import ROWS_MAX
 from model.prompt import VOICES
+from model.store import rollbacks
 from model.store.one_open import OPEN
 from model.store.retrains import OUTCOMES, TRIGGERS
 from model.validity import FINDINGS
@@ -116,3 +122,56 @@ def test_whatever_asks_for_a_retrain_is_named_in_the_same_words_while_it_runs_an
 
     assert told.pop("manual") == "asked for by x"
     assert {trigger: words.lower() for trigger, words in causes.items()} == told
+
+
+def test_how_a_rollback_ends_is_as_its_store_says():
+    shown = (ASSETS / "model_rollback.js").read_text(encoding="utf-8")
+    ended = re.search(r"const ENDED = \{(.+?)\n\};", shown, re.DOTALL).group(1)
+
+    assert set(re.findall(r"(\w+): \(", ended)) == set(rollbacks.STATES) - set(OPEN)
+
+
+@pytest.mark.parametrize(
+    ("script", "guarded", "taken"),
+    [
+        ("model_pairs.js", guard.PAIRS_BYTES_MAX, pairs_route.BYTES_MAX),
+        ("photograph.js", guard.PHOTOGRAPH_BYTES_MAX, photographs_route.BYTES_MAX),
+    ],
+)
+def test_files_are_as_large_as_the_service_takes_them(script, guarded, taken):
+    text = (ASSETS / script).read_text(encoding="utf-8")
+    known = math.prod(map(int, re.search(r"const BYTES_MAX = ([\d *]+);", text).group(1).split("*")))
+
+    assert known == guarded == taken
+    assert re.findall(r"at most (\d+) MB", text, re.IGNORECASE) == [str(taken // 2**20)]
+
+
+def test_pairs_are_files_of_the_kinds_and_as_long_as_the_service_takes_them():
+    script = (ASSETS / "model_pairs.js").read_text(encoding="utf-8")
+    kinds = dict(re.findall(r"(\w+): \"([^\"]+)\"", re.search(r"const KINDS = \{(.+?)\};", script).group(1)))
+    page = (FOLDER / "model_teach.html").read_text(encoding="utf-8")
+    taken = pairs_route.SUFFIXES
+
+    assert set(kinds.values()) == set(forward.PAIRS_TYPES) <= set(taken)
+    assert {taken[kind] for kind in forward.PAIRS_TYPES} == set(taken.values()) <= {f".{ending}" for ending in kinds}
+    assert f'accept="{",".join(f".{ending}" for ending in kinds)}"' in page
+    assert f"up to {ROWS_MAX:,} rows and {pairs_route.BYTES_MAX // 2**20} MB" in page
+
+
+def test_photographs_are_pictures_of_the_kinds_that_the_service_takes():
+    script = (ASSETS / "photograph.js").read_text(encoding="utf-8")
+    page = (FOLDER / "create.html").read_text(encoding="utf-8")
+    accepted = re.search(r'id="photograph-file" accept="([^"]+)"', page).group(1)
+
+    assert forward.PHOTOGRAPH_TYPES == photographs_route.MEDIA_TYPES
+    assert json.loads(re.search(r"const TYPES = (\[.+?\]);", script).group(1)) == list(forward.PHOTOGRAPH_TYPES)
+    assert accepted.split(",") == list(forward.PHOTOGRAPH_TYPES)
+
+
+def test_what_the_page_reads_of_its_headers_and_scopes_is_called_as_in_the_service():
+    named = {
+        name for path in FOLDER.glob("*.html") for name in re.findall(r"models:\w+", path.read_text(encoding="utf-8"))
+    }
+
+    assert photographs_route.PHOTOGRAPH_HEADER.lower() == forward.PHOTOGRAPH_HEADER
+    assert named == {ADMIN} == {MODELS_ADMIN}

@@ -59,6 +59,59 @@ def test_rows_of_json_in_the_forms_that_shops_export(text):
     assert [row["title"] for row in read_rows(text.encode(), "application/json")] == ["Bowl"]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [b'{"title": "Vase",', b"[" * 100_000, b'{"title": "B\xf6wl"}', b"not JSON", b"7", b"[]"],
+    ids=["cut off", "deep", "Latin-1", "words", "a number", "a list"],
+)
+def test_a_line_of_json_that_cannot_be_read_is_left_out_and_the_others_are_there(line):
+    good = [{"sku": name, "title": f"Vase {name}"} for name in ("A", "B", "C")]
+    first, *rest = (json.dumps(record).encode() for record in good)
+    kept = open_upload("a.jsonl", b"\n".join([first, line, *rest]), "application/x-ndjson", {})
+
+    assert [row["sku"] for row in kept.rows] == ["A", "B", "C"]
+    assert [json.loads(each) for each in kept.part({"A", "C"}).splitlines()] == [good[0], good[2]]
+
+
+def test_a_line_of_json_goes_on_over_what_ends_lines_in_other_places():
+    content = '{"title": "Oak\u2028vase\u0085"}\r\n{"title": "Bowl"}\r{"title": "Cup"}\n'
+
+    assert [row["title"] for row in read_rows(content.encode(), "application/x-ndjson")] == ["Oak vase", "Bowl", "Cup"]
+
+
+def test_numbers_of_json_stay_as_they_are_written_as_in_the_service():
+    content = f'{{"sku": 1.10, "title": "Bowl", "price": 10.00, "code": {"9" * 5_000}}}'.encode()
+    kept = open_upload("a.jsonl", content, "application/x-ndjson", {})
+
+    assert [(row["sku"], row["price"]) for row in kept.rows] == [("1.10", "10.00")]
+    assert json.loads(kept.part({"1.10"}))["price"] == "10.00"
+
+
+def test_a_product_on_the_only_line_is_one_whatever_lists_it_has():
+    content = b'{"title": "Bowl", "tags": [{"name": "kitchen"}]}'
+
+    assert [row["title"] for row in read_rows(content, "application/x-ndjson")] == ["Bowl"]
+
+
+def test_half_of_a_character_is_taken_out_of_a_row():
+    (row,) = read_rows(b'{"title": "Bowl \\ud83e"}', "application/x-ndjson")
+
+    assert row["title"] == "Bowl"
+
+
+def test_a_long_cell_and_bytes_that_are_no_text_leave_the_other_rows():
+    before = csv.field_size_limit(131_072)
+    try:
+        content = b"sku,title,notes\nA,Bowl," + b"x" * 200_000 + b"\nB,V\xe4se,\nC,Cup,\n"
+        kept = open_upload("a.csv", content, "text/csv", {})
+        part = kept.part({"A"})
+    finally:
+        csv.field_size_limit(before)
+
+    assert [row["title"] for row in kept.rows] == ["Bowl", "Cup"]
+    assert part == b"sku,title,notes\r\nA,Bowl," + b"x" * 200_000 + b"\r\n"
+
+
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"{", b"[" * 100_000, b'"\x00', b""])
 def test_a_file_that_cannot_be_read_has_no_rows(content):
     assert read_rows(content, "application/json") == ()
@@ -101,6 +154,22 @@ def test_a_part_of_json_holds_the_wanted_records_unchanged():
 @pytest.mark.parametrize(("content", "skus"), [(b"", {"A-1"}), (CSV, {"unknown"})])
 def test_there_is_no_part_of_a_file_that_was_not_kept_or_lacks_the_products(content, skus):
     assert open_upload("a.csv", content, "text/csv", {}).part(skus) == b""
+
+
+@pytest.mark.parametrize("error", [ValueError, csv.Error, RecursionError])
+def test_there_is_no_part_where_it_cannot_be_made(monkeypatch, error):
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr(upload, "_csv_part", fails)
+
+    assert open_upload("a.csv", CSV, "text/csv", {}).part({"A-1"}) == b""
+
+
+def test_there_is_no_part_of_words_that_cannot_be_sent():
+    content = b'{"sku": "A", "title": "Bowl \\ud83e"}'
+
+    assert open_upload("a.jsonl", content, "application/x-ndjson", {}).part({"A"}) == b""
 
 
 def test_no_more_rows_are_kept_than_the_bound(monkeypatch):

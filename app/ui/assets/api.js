@@ -12,6 +12,9 @@ export class Problem extends Error {
     this.requestId = document_.request_id || "";
     this.retryAfter = retryAfter;
   }
+
+  /* Asking again later would be answered the same. */
+  get isFinal() { return this.status >= 400 && this.status < 500 && this.status !== 429; }
 }
 
 const away = () => new Problem({

@@ -35,17 +35,28 @@ const show = (row) => {
 
 const trouble = (error) => byId("retrain-trouble").replaceChildren(notice(error instanceof Problem ? error.message : "Something went wrong: load the page again."));
 
-const follow = async (id) => {
-  for (;;) {
-    try {
-      byId("retrain-trouble").replaceChildren();
-      if (show(await ask("GET", `/api/retrains/${id}`))) { sessionStorage.removeItem(KEPT); return; }
-    } catch (error) {
-      trouble(error);
-      if (!(error instanceof Problem) || (error.status >= 400 && error.status < 500)) { sessionStorage.removeItem(KEPT); return; }
-    }
-    await wait(POLL_MILLISECONDS);
+let hasFailed = false;
+/* Whether it was the last look. */
+const look = async (id) => {
+  try {
+    const over = show(await ask("GET", `/api/retrains/${id}`));
+    if (hasFailed) { byId("retrain-trouble").replaceChildren(); }
+    hasFailed = false;
+    return over;
+  } catch (error) {
+    hasFailed = true;
+    trouble(error);
+    return !(error instanceof Problem) || error.isFinal;
   }
+};
+
+const followed = new Set();
+const follow = async (id) => {
+  if (followed.has(id)) { return; }
+  followed.add(id);
+  while (!await look(id)) { await wait(POLL_MILLISECONDS); }
+  followed.delete(id);
+  sessionStorage.removeItem(KEPT);
 };
 
 byId("retrain")?.addEventListener("submit", async (event) => {

@@ -47,7 +47,7 @@ const follow = async () => {
         if (own) { byId("pairs-state").replaceChildren("State: ", ...stateOf(own)); }
         if (!sets.some((set) => set.state === "waiting")) { following = false; return; }
       } catch (error) {
-        if (!(error instanceof Problem) || (error.status >= 400 && error.status < 500 && error.status !== 429)) { following = false; return; }
+        if (!(error instanceof Problem) || error.isFinal) { following = false; return; }
       }
     }
     await wait(POLL_MILLISECONDS);

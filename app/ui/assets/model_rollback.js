@@ -1,6 +1,6 @@
 /* Going back to an earlier version: asked for in a dialog, followed step by step, taken back while it waits. */
 
-import { ask, Problem, request } from "./api.js";
+import { ask, Problem } from "./api.js";
 import { byId, el, notice, wait, words } from "./dom.js";
 
 const KEPT = "adloom.rollback";
@@ -43,32 +43,41 @@ const plain = (text) => text.replace(/: GET \/v1\/\S+( says more)?\.$/u, ".");
 const said = (error, before = "") => notice(error instanceof Problem ? `${before}${plain(error.message)}` : "Something went wrong: load the page again.");
 const tell = (place, ...shown) => byId(place).replaceChildren(...shown);
 
-let followed = "";
+/* Whether it was the last look. */
+const look = async (id) => {
+  try {
+    const over = show(await ask("GET", `/api/rollbacks/${id}`));
+    tell("rollback-trouble");
+    return over;
+  } catch (error) {
+    byId("rollback-panel").hidden = false;
+    tell("rollback-trouble", said(error));
+    return !(error instanceof Problem) || error.isFinal;
+  }
+};
+
+let current = "";
+const followed = new Set();
 const follow = async (id) => {
-  followed = id;
+  current = id;
   sessionStorage.setItem(KEPT, id);
-  while (followed === id) {
-    try {
-      const over = show(await ask("GET", `/api/rollbacks/${id}`));
-      tell("rollback-trouble");
-      if (over) { sessionStorage.removeItem(KEPT); return; }
-    } catch (error) {
-      byId("rollback-panel").hidden = false;
-      tell("rollback-trouble", said(error));
-      if (!(error instanceof Problem) || (error.status >= 400 && error.status < 500)) { sessionStorage.removeItem(KEPT); return; }
-    }
+  if (followed.has(id)) { return; }
+  followed.add(id);
+  while (current === id) {
+    if (await look(id)) { sessionStorage.removeItem(KEPT); break; }
     await wait(POLL_MILLISECONDS);
   }
+  followed.delete(id);
 };
 
 const withdraw = async () => {
   byId("rollback-withdraw").disabled = true;
   tell("rollback-refused");
   try {
-    await request("DELETE", `/api/rollbacks/${followed}`);
+    show(await ask("DELETE", `/api/rollbacks/${current}`));
   } catch (error) { tell("rollback-refused", said(error, "It was not taken back. ")); }
   byId("rollback-withdraw").disabled = false;
-  await follow(followed);
+  await follow(current);
 };
 
 /* What is wrong with the form, beside the field that it is about. */
@@ -120,6 +129,6 @@ export const beginRollback = () => {
     for (const place of dialog.querySelectorAll(".to-number")) { place.textContent = event.target.value; }
   });
   byId("rollback-form")?.addEventListener("submit", (event) => { event.preventDefault(); send(dialog); });
-  const shown = byId("rollback-panel")?.dataset.open || sessionStorage.getItem(KEPT);
-  if (shown) { follow(shown); }
+  const open = byId("rollback-panel")?.dataset.open || sessionStorage.getItem(KEPT);
+  if (open) { follow(open); }
 };

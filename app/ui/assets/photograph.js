@@ -3,7 +3,7 @@
 import { Problem, request } from "./api.js";
 import { byId, notice } from "./dom.js";
 
-const BYTES_MAX = 8 * 2 ** 20;
+const BYTES_MAX = 8 * 1024 * 1024;
 const TYPES = ["image/png", "image/jpeg", "image/webp"];
 const NOTHING = "";
 

@@ -90,7 +90,7 @@ export class Run {
         if (!this.isOpen && (this.isRead || lastReads === LAST_READS_MAX)) { return; }
         await wait(POLL_MILLISECONDS);
       } catch (error) {
-        if (!(error instanceof Problem) || (error.status > 0 && error.status < 500 && error.status !== 429)) { throw error; }
+        if (!(error instanceof Problem) || error.isFinal) { throw error; }
         this.tell(`${error.message} The run goes on by itself; looking again in a few seconds.`);
         await wait(Math.max(AGAIN_MILLISECONDS, error.retryAfter * 1000));
       }
