@@ -23,11 +23,11 @@ from app.problem import Problem, ProblemKind
 from app.retrains_route import TASK
 from app.schemas import Text
 from app.strict_json import StrictJsonRoute
+from app.versions_route import VERSION_PATTERN
 from model.store import rollbacks
 from model.store.rollbacks import NewRollback, RollbackOpenError, RollbackRow, State
 
 REASON_CHARS_MAX = 500
-VERSION_PATTERN = "^[1-9][0-9]{0,8}$"
 ROLLBACK_ID_PATTERN = "^rb_[0-9a-f]{32}$"
 
 ROLLBACK_EXAMPLES: dict[str, Any] = {
