@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -170,15 +170,19 @@ async def upload_pairs(request: Request, caller: Admin, parts: PartsOfApp) -> Re
     5,000 rows and 8 MB at once.
 
     Every row has to keep the rules that ads keep; the others are refused with their line and the reason. The same file
-    is the same set, so sending it again changes nothing, and takes in again what was dismissed.
+    is the same set, so sending it again changes nothing, takes in again what was dismissed, and mends a set whose
+    pairs were lost.
     """
     suffix = suffix_of(request, SUFFIXES, "; save a workbook as CSV")
     body = await request.body()
     set_id = "ps_" + hashlib.sha256(suffix.encode() + body).hexdigest()[:32]
 
     async def keep() -> Response:
-        if (known := await parts.writes.run(lambda connection: _known(request, connection, set_id))) is not None:
-            return known
+        seen = await looked(parts, lambda connection: pair_sets.find(connection, set_id))
+        if seen is not None and await anyio.to_thread.run_sync(_stored, parts, seen) is not None:
+            known = await parts.writes.run(lambda connection: _known(request, connection, set_id))
+            if known is not None:
+                return known
         checked = await _checked(request, parts, body, suffix, set_id)
         content = "".join(f"{line}\n" for line in checked.lines).encode()
         row = _row(set_id, hashlib.sha256(content).hexdigest(), caller.client, checked)
@@ -221,14 +225,17 @@ async def get_pairs(set_id: SetId, _caller: Admin, parts: PartsOfApp) -> PairSet
     "/pairs/{set_id}",
     operation_id="dismissPairs",
     summary="Take a set of training pairs back",
-    response_description="The set, which no later dataset holds.",
+    response_description="The set, which no dataset begun from now on holds.",
     responses={
         200: {"content": {"application/json": {"example": SET_EXAMPLE | {"state": "dismissed"}}}},
         **_FIND_PROBLEMS,
     },
 )
 async def dismiss_pairs(set_id: SetId, caller: Admin, parts: PartsOfApp) -> PairSetOut:
-    """What has learnt from it stays as it is: a model that should forget is rolled back, or trained again."""
+    """
+    What has learnt from it stays as it is: a model that should forget is rolled back, or trained again. A dataset that
+    is being put together just then may still hold it, and is named in the set if it is the first.
+    """
 
     def dismiss(connection: Connection) -> PairSetRow | None:
         pair_sets.dismiss(connection, set_id, f"taken back by {caller.client}", also_used=True)
@@ -258,7 +265,7 @@ async def _checked(request: Request, parts: Parts, body: bytes, suffix: str, set
 
 def _read(parts: Parts, body: bytes, suffix: str, set_id: str) -> PairFile:
     """Through a file, because rows are read from one. Raises a 409 or 422 Problem without its path."""
-    known = _waiting_keys(parts)
+    known = _waiting_keys(parts, set_id)
     with tempfile.TemporaryDirectory(prefix="adloom-pairs-") as folder:
         path = Path(folder, f"pairs{suffix}")
         path.write_bytes(body)
@@ -268,20 +275,41 @@ def _read(parts: Parts, body: bytes, suffix: str, set_id: str) -> PairFile:
             raise invalid(f"The file {error}.", pointer="") from None
 
 
-def _waiting_keys(parts: Parts) -> Mapping[str, str]:
-    """The set of every pair that waits, by the pair's key."""
+def _waiting_keys(parts: Parts, set_id: str) -> Mapping[str, str]:
+    """The set of every pair that waits, by the pair's key; empty for a set that has its place already."""
     with parts.database.connect() as connection:
-        rows = pair_sets.waiting(connection)
+        rows = _room(connection, set_id)
+    known: dict[str, str] = {}
+    for row in rows:
+        # Where they are lost, whoever builds the next dataset is told of it.
+        if (content := _stored(parts, row)) is not None:
+            known |= dict.fromkeys(stored_keys(content), row.id)
+    return known
+
+
+def _room(connection: Connection, set_id: str) -> Sequence[PairSetRow]:
+    """The sets beside which this one begins to wait; none where it does not. Raises a 409 Problem for want of room."""
+    if not _begins_to_wait(pair_sets.find(connection, set_id)):
+        return ()
+    rows = pair_sets.waiting(connection)
     if len(rows) >= WAITING_MAX:
         detail = f"{len(rows)} sets wait already: ask for a retrain, or take one back with DELETE /v1/pairs/{{set_id}}."
         raise Problem(ProblemKind.CONFLICT, detail)
-    known: dict[str, str] = {}
-    for row in rows:
-        try:
-            known |= dict.fromkeys(stored_keys(parts.objects.get(row.object_key)), row.id)
-        except ObjectMissingError:
-            continue  # whoever builds the next dataset is told of it
-    return known
+    return rows
+
+
+def _begins_to_wait(row: PairSetRow | None) -> bool:
+    """What is taken in is new, or was dismissed before a dataset held it."""
+    return row is None or (row.state == "dismissed" and not row.dataset_digest)
+
+
+def _stored(parts: Parts, row: PairSetRow) -> bytes | None:
+    """Its pairs; None where they are gone from the object store, or were changed."""
+    try:
+        content = parts.objects.get(row.object_key)
+    except ObjectMissingError:
+        return None
+    return content if hashlib.sha256(content).hexdigest() == row.content_digest else None
 
 
 def _row(set_id: str, content_digest: str, client: str, checked: PairFile) -> PairSetRow:
@@ -307,15 +335,20 @@ def _fault(fault: Fault) -> dict[str, Any]:
 
 
 def _known(request: Request, connection: Connection, set_id: str) -> Response | None:
-    """The answer for a file that was sent before; one that was dismissed is taken in again."""
+    """The answer for a file that was sent before; None where its set would begin to wait, which needs a check."""
+    if _begins_to_wait(pair_sets.find(connection, set_id)):
+        return None
     pair_sets.revive(connection, set_id)
     row = pair_sets.find(connection, set_id)
     return None if row is None else _answer(request, connection, row)
 
 
 def _kept(request: Request, connection: Connection, row: PairSetRow) -> Response:
-    """Row and answer in one transaction. Of two who send the same file at once, the first row stands."""
-    pair_sets.insert(connection, row)
+    """Row and answer in one transaction. What is known of the set stands, but for what its file holds."""
+    _room(connection, row.id)
+    if not pair_sets.insert(connection, row):
+        pair_sets.renew(connection, row)
+        pair_sets.revive(connection, row.id)
     return _answer(request, connection, pair_sets.find(connection, row.id) or row)
 
 

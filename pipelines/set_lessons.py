@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
+from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import IO
 
 from model.heldout import HeldOut
 from model.pair import pair_from_dict
@@ -79,21 +82,34 @@ def set_lessons(
     At most `pairs_max` pairs of all sets, without those whose key is in `taken`, to which their keys are added.
 
     The sets take turns, so that a large one leaves room for the small ones; which of its pairs come first is drawn by
-    their content, the same at all times. Raises ValueError where the pairs of a set are gone or were changed.
+    their content, the same at all times. They lie in a file meanwhile: in memory are one set and what was drawn.
+    Raises ValueError where the pairs of a set are gone or were changed.
     """
-    drawn = [_Drawn(row, _good_pairs(_lines(objects, row), held, taken)) for row in rows]
-    turns, room = deque(drawn), pairs_max
-    while turns and room:
-        each = turns.popleft()
-        if each.give():
-            room -= 1
-            turns.append(each)
+    with tempfile.TemporaryFile() as file:
+        drawn = [_Drawn(row, _good_pairs(file, _put_down(file, _content(objects, row)), held, taken)) for row in rows]
+        turns, room = deque(drawn), pairs_max
+        while turns and room:
+            each = turns.popleft()
+            if each.give():
+                room -= 1
+                turns.append(each)
     return [each.lesson() for each in drawn]
 
 
-def _good_pairs(lines: Sequence[str], held: HeldOut, taken: set[str]) -> Iterator[tuple[int, str]]:
-    """(place in the set, line), judged one by one as they are asked for: it takes milliseconds each."""
-    for place, line in sorted(enumerate(lines), key=lambda each: hashlib.sha256(each[1].encode()).digest()):
+def _put_down(file: IO[bytes], content: bytes) -> array[int]:
+    """Write a set's lines at the end of the file; where each begins, in the order in which they are drawn."""
+    drawn: list[tuple[bytes, int]] = []
+    for line in content.removesuffix(b"\n").split(b"\n"):
+        drawn.append((hashlib.sha256(line).digest(), file.tell()))
+        file.write(line + b"\n")
+    return array("Q", (place for _, place in sorted(drawn)))
+
+
+def _good_pairs(file: IO[bytes], places: Iterable[int], held: HeldOut, taken: set[str]) -> Iterator[tuple[int, str]]:
+    """(place in the file, line), judged one by one as they are asked for: it takes milliseconds each."""
+    for place in places:
+        file.seek(place)
+        line = file.readline().decode().removesuffix("\n")
         table = json.loads(line)
         if table.get("held_out"):
             continue
@@ -104,7 +120,7 @@ def _good_pairs(lines: Sequence[str], held: HeldOut, taken: set[str]) -> Iterato
         yield place, line
 
 
-def _lines(objects: ObjectStore, row: PairSetRow) -> list[str]:
+def _content(objects: ObjectStore, row: PairSetRow) -> bytes:
     try:
         content = objects.get(row.object_key)
     except ObjectMissingError:
@@ -112,6 +128,6 @@ def _lines(objects: ObjectStore, row: PairSetRow) -> list[str]:
     if hashlib.sha256(content).hexdigest() != row.content_digest:
         raise ValueError(
             f"the pairs of {row.id} are gone from the object store, or were changed: "
-            f"restore {row.object_key}, or take the set back with DELETE /v1/pairs/{row.id}"
+            f"restore {row.object_key}, send its file again, or take the set back with DELETE /v1/pairs/{row.id}"
         )
-    return content.decode().removesuffix("\n").split("\n")
+    return content

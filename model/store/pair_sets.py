@@ -86,9 +86,20 @@ def learnable(connection: Connection) -> list[PairSetRow]:
 
 
 def use(connection: Connection, set_id: str, dataset_digest: str, *, learnt: int, why: str, at: datetime) -> bool:
-    """Mark one that waits as used in a dataset. False where it waits no longer: what was noted first stands."""
-    values = {"state": "used", "dataset_digest": dataset_digest, "learnt": learnt, "why": why, "used_at": at}
-    this = pair_sets.c.id == set_id, pair_sets.c.state == "waiting"
+    """
+    Name the first dataset that holds it: what waits is used from now on, what was dismissed meanwhile stays dismissed.
+
+    False where a dataset is named already: what was noted first stands.
+    """
+    waits = pair_sets.c.state == "waiting"
+    values = {
+        "state": sa.case((waits, "used"), else_=pair_sets.c.state),
+        "why": sa.case((waits, why), else_=pair_sets.c.why),
+        "dataset_digest": dataset_digest,
+        "learnt": learnt,
+        "used_at": at,
+    }
+    this = pair_sets.c.id == set_id, pair_sets.c.dataset_digest == ""
     return connection.execute(sa.update(pair_sets).where(*this).values(**values)).rowcount == 1
 
 
@@ -104,6 +115,13 @@ def revive(connection: Connection, set_id: str) -> bool:
     was_used = sa.case((pair_sets.c.dataset_digest == "", "waiting"), else_="used")
     this = pair_sets.c.id == set_id, pair_sets.c.state == "dismissed"
     return connection.execute(sa.update(pair_sets).where(*this).values(state=was_used, why="")).rowcount == 1
+
+
+def renew(connection: Connection, row: PairSetRow) -> None:
+    """Keep what its file was found to hold when it was judged again: the pairs, their counts and the faults."""
+    values = {name: getattr(row, name) for name in ("content_digest", "accepted", "refused", "held_out")}
+    values["faults"] = [dict(fault) for fault in row.faults]
+    connection.execute(sa.update(pair_sets).where(pair_sets.c.id == row.id).values(**values))
 
 
 def _in_states(connection: Connection, states: Sequence[str]) -> list[PairSetRow]:

@@ -8,6 +8,8 @@ import os
 import signal
 import subprocess
 import sys
+import tracemalloc
+from collections import deque
 from dataclasses import replace
 from datetime import timedelta
 
@@ -15,7 +17,9 @@ import pytest
 
 from model.heldout import HeldOut, Telling
 from model.pair import pair_from_dict
+from model.pair_file import refusal
 from model.store import feedback, pair_sets
+from model.store.objects import ObjectStore
 from model.store.pair_sets import PairSetRow
 from model.training.pairs import read_pairs
 from pipelines import datasets
@@ -111,6 +115,26 @@ def lines_of(objects, digest):
     return [json.loads(line) for line in objects.open_lines(f"datasets/{digest}/pairs.jsonl")]
 
 
+def held_in_memory(rows, objects, held, taken, pairs_max):
+    """(lines, is whole) of each set, the plain way: what `set_lessons` has to come to with less memory."""
+    sets = [objects.get(row.object_key).decode().removesuffix("\n").split("\n") for row in rows]
+    left = [sorted(enumerate(lines), key=lambda each: hashlib.sha256(each[1].encode()).digest()) for lines in sets]
+    drawn, is_whole, turns = [[] for _ in sets], [False] * len(sets), deque(range(len(sets)))
+    while turns and sum(map(len, drawn)) < pairs_max:
+        this = turns.popleft()
+        while left[this]:
+            place, line = left[this].pop(0)
+            pair = pair_from_dict(table := json.loads(line))
+            if not (table.get("held_out") or pair.key() in taken or refusal(pair, held)):
+                taken.add(pair.key())
+                drawn[this].append((place, line))
+                turns.append(this)
+                break
+        else:
+            is_whole[this] = True
+    return [(tuple(line for _, line in sorted(each)), whole) for each, whole in zip(drawn, is_whole, strict=True)]
+
+
 def test_a_set_goes_in_after_curated_pairs_and_feedback_and_says_so(stores, build, tmp_path):
     database, objects = stores
     keep(database, kept("cr_0"), verdict("fb_0", "cr_0"))
@@ -201,6 +225,40 @@ def test_a_large_set_leaves_the_small_ones_whole_and_is_drawn_from_the_same_way_
     assert [name.rpartition(".")[2] for name in taken[:5]] != [json.loads(line)["id"] for line in good_pairs(5)]
 
 
+@pytest.mark.parametrize("pairs_max", [0, 1, 7, 11, 99])
+def test_what_is_drawn_is_what_would_be_drawn_of_sets_held_in_memory(tmp_path, pairs_max):
+    objects = ObjectStore(str(tmp_path))
+    sent = [good_pairs(12), good_pairs(2, start=4), [*good_pairs(3, start=10), *good_pairs(6, start=30)]]
+    rows = [set_of(objects, lines, held_out={1}) for lines in sent]
+    held = HeldOut([])
+    taken = {pair_from_dict(json.loads(good_pairs(1, start=31)[0])).key()}
+    expected = held_in_memory(rows, objects, held, set(taken), pairs_max)
+    made = set_lessons(rows, objects, held, taken, pairs_max)
+
+    assert [(each.lines, each.is_whole) for each in made] == expected
+    assert sum(len(each.lines) for each in made) == min(pairs_max, 17)
+
+
+def test_of_sets_no_more_is_held_in_memory_than_is_drawn_and_one_of_them(tmp_path):
+    objects = ObjectStore(str(tmp_path))
+    wide = [line[:-1] + " " * 10_000 + "}" for line in good_pairs(60)]
+    rows = []
+    for place in range(10):
+        content = "".join(f"{line} \n" for line in wide[place * 6 :] + wide[: place * 6]).encode()
+        row = replace(set_of(objects, wide[:1], minutes=place), content_digest=hashlib.sha256(content).hexdigest())
+        objects.put(row.object_key, content)
+        rows.append(row)
+    tracemalloc.start()
+    try:
+        made = set_lessons(rows, objects, HeldOut([]), set(), len(rows))
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert [len(each.lines) for each in made] == [1] * len(rows)
+    assert peak_bytes < 4 * len(content)
+
+
 def test_a_set_that_there_is_no_room_for_waits_on(stores, build):
     first = send(stores, good_pairs(CURATED))
     ids = [send(stores, good_pairs(1, start=20 + place), minutes=1 + place) for place in range(CURATED)]
@@ -233,6 +291,25 @@ def test_a_set_that_is_taken_back_is_in_no_later_dataset(stores, build):
 
     assert after["dataset"] == bare["dataset"]
     assert found(database, set_id).state == "dismissed"
+
+
+def test_a_set_that_is_taken_back_while_a_dataset_is_put_together_names_that_dataset(stores, build, monkeypatch):
+    database, _ = stores
+    set_id = send(stores, good_pairs(3))
+    real = datasets.put
+
+    def put(*given):
+        with database.begin() as connection:
+            pair_sets.dismiss(connection, set_id, "taken back by shop")
+        return real(*given)
+
+    monkeypatch.setattr(datasets, "put", put)
+    answer = build()
+    row = found(database, set_id)
+
+    assert (row.state, row.why) == ("dismissed", "taken back by shop")
+    assert (row.dataset_digest, row.learnt, answer["sets_new"]) == (answer["dataset"], 3, 1)
+    assert row.used_at is not None
 
 
 @pytest.mark.parametrize("broken", ["changed", "gone"])

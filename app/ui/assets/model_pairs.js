@@ -108,7 +108,7 @@ const withdraw = async (button) => {
     byId("pairs-trouble").replaceChildren();
     const { sets } = await ask("GET", "/api/pairs");
     showSets(sets);
-    byId("pairs-status").textContent = "The file was taken back: no later dataset holds it.";
+    byId("pairs-status").textContent = "The file was taken back: no dataset that is begun from now on holds it.";
     byId("pairs-drop").scrollIntoView({ block: "nearest" });
   } catch (error) {
     button.disabled = false;

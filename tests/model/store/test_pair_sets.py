@@ -48,6 +48,30 @@ def test_a_set_is_used_once(connection):
     assert (row.state, row.dataset_digest, row.learnt, row.why, row.used_at) == ("used", "d" * 64, 2, "drawn", NOON)
 
 
+def test_a_set_that_was_taken_back_meanwhile_names_the_dataset_and_stays_so(connection):
+    pair_sets.insert(connection, new_set())
+    pair_sets.dismiss(connection, "ps_1", "taken back by shop")
+    used = [
+        pair_sets.use(connection, "ps_1", digest, learnt=2, why="drawn", at=NOON) for digest in ("d" * 64, "e" * 64)
+    ]
+    expected = {"state": "dismissed", "why": "taken back by shop", "dataset_digest": "d" * 64, "learnt": 2}
+
+    assert used == [True, False]
+    assert pair_sets.find(connection, "ps_1") == new_set(**expected, used_at=NOON)
+    assert pair_sets.revive(connection, "ps_1")
+    assert pair_sets.find(connection, "ps_1").state == "used"
+
+
+def test_a_set_whose_file_was_judged_again_has_its_new_counts_and_keeps_the_rest(connection):
+    for name in ("ps_1", "ps_2"):
+        pair_sets.insert(connection, new_set(name))
+    judged = {"content_digest": "e" * 64, "accepted": 4, "refused": 0, "held_out": 2, "faults": []}
+    pair_sets.renew(connection, new_set(minutes=5, asked_by="rival", state="used", learnt=7, **judged))
+
+    assert pair_sets.find(connection, "ps_1") == new_set(**judged)
+    assert pair_sets.find(connection, "ps_2") == new_set("ps_2")
+
+
 def test_datasets_are_made_of_what_waits_and_what_was_used_oldest_first(connection):
     for minutes, name in ((3, "ps_a"), (1, "ps_b"), (2, "ps_c"), (2, "ps_0")):
         pair_sets.insert(connection, new_set(name, minutes))
