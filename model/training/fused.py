@@ -47,7 +47,9 @@ def write_fused(model: Any, target: Path, scheme: FusedScheme) -> None:
     fp32 keeps the weights. int8-weight and int4-weight store blocks of 32 weights and multiply with activations
     rounded to int8 per block of one row; int4 spares the output projection (ADR 0010). int8-rows has a scale for each
     output column and one for each row of activations; its sums are exact integers. In the last three a row's logits,
-    keys and values do not hang on the rows beside it. Raises FusionError where the network is no plain Llama.
+    keys and values do not hang on the rows beside it; for int4-weight that holds on processors with int8 dot products
+    (VNNI) alone, and without them the sums of int8-rows saturate. Raises FusionError where the network is no plain
+    Llama.
     """
     if scheme not in FUSED_SCHEMES:
         raise FusionError(f"{scheme!r} is no fused scheme: take one of {', '.join(FUSED_SCHEMES)}")

@@ -6,6 +6,7 @@ import onnxruntime
 import pytest
 
 from model.training.quantize import SCHEMES, quantize
+from tests.processor import needs_int8_products
 
 IDS = np.array([[5, 80, 33, 41, 17, 9]], np.int64)
 LAYERS, HEADS, WIDTH = 2, 2, 16
@@ -37,6 +38,7 @@ def test_the_exported_graph_computes_what_torch_does(tiny_folder, graph):
     np.testing.assert_allclose(logits(graph), expected, atol=1e-4)
 
 
+@needs_int8_products
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_each_scheme_stays_near_fp32(graph, tmp_path, scheme):
     quantize(graph, tmp_path / "model.onnx", scheme)
