@@ -20,6 +20,7 @@ def flags() -> set[str]:
     return next((set(line.split(":", 1)[1].split()) for line in lines if line.startswith(("flags", "Features"))), set())
 
 
+HAS_INT8_PRODUCTS = bool(INT8_PRODUCTS & flags())
 needs_int8_products = pytest.mark.skipif(
-    not INT8_PRODUCTS & flags(), reason="needs a processor with int8 dot products (VNNI, AMX or Arm's)"
+    not HAS_INT8_PRODUCTS, reason="needs a processor with int8 dot products (VNNI, AMX or Arm's)"
 )
