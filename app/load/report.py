@@ -38,13 +38,13 @@ class Row:
     p95_ms: float
     p99_ms: float
     slowest_ms: float
-    """Of the whole run, likewise."""
+    """Of the whole run, what was in flight at the end of the row included."""
     success_share: float
     """Of the requests that were not shed."""
     shed_share: float
     """503 with Retry-After, of all requests."""
     failed: int
-    """In the whole run, what was in flight at the end of the row included."""
+    """Likewise."""
     lost: int
     """Creatives that were acknowledged and are not in the database."""
     little_users: float
