@@ -63,6 +63,8 @@ PACKED = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\x
 """How archives and compressed files begin; Excel's .xlsx is one of them."""
 
 _TAG = re.compile(r"<[^>]{0,2000}>")
+SEPARATOR_NOTE = re.compile(r"sep=([,;\t])(?:\r\n?|\n)")
+"""First line that Excel writes and hides, as the service knows it."""
 _BAD_BYTE = re.compile("[\udc80-\udcff]")  # what surrogateescape makes of a byte that is no UTF-8
 
 
@@ -169,6 +171,8 @@ def _table(content: bytes) -> tuple[list[str], list[list[str]], str]:
     """Header, records and delimiter."""
     text = content.decode("utf-8-sig", "surrogateescape")
     csv.field_size_limit(CELL_LIMIT)
+    if note := SEPARATOR_NOTE.match(text):
+        text = text[note.end() :]
     head = text.split("\n", 1)[0]
     delimiter = max(",;\t|", key=head.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)

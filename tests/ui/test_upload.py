@@ -12,6 +12,7 @@ import pytest
 from app.ui import upload
 from app.ui.sample import FILE, sample_upload
 from app.ui.upload import NAMES, UploadError, media_type_of, open_upload, read_rows
+from model.catalogue import read_catalogue
 from model.columns import NAMES as SERVICE_NAMES
 
 CSV = b"\xef\xbb\xbfsku;Titel;title;price\nA-1;x;Blue bowl;19,90 EUR\n;x;;\nB-2;x;Grey vase;\n"
@@ -38,6 +39,20 @@ def test_rows_of_a_csv_with_semicolons_and_a_byte_order_mark():
         ("A-1", "Blue bowl", "19,90 EUR"),
         ("B-2", "Grey vase", ""),
     ]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_the_line_that_excel_hides_is_no_header_for_page_and_service_alike(tmp_path, delimiter, end):
+    note, *lines = f"sep={delimiter}", delimiter.join(("sku", "title")), delimiter.join(("A1", "Blue bowl"))
+    content = "".join(f"{line}{end}" for line in (note, *lines)).encode()
+    (tmp_path / "sent.csv").write_bytes(content)
+    service = [product.title for product in read_catalogue(tmp_path / "sent.csv").products]
+    part = open_upload("sent.csv", content, "text/csv", {}).part({"A1"}).decode()
+
+    assert [row["title"] for row in read_rows(content, "text/csv")] == service == ["Blue bowl"]
+    assert "A1" in part
+    assert "sep=" not in part
 
 
 def test_rows_of_shopify_have_their_markup_taken_out():
