@@ -17,14 +17,15 @@ import model
 
 DATA = Path(str(model.__file__)).parent / "data"
 SLOGANS = {
-    "first": ("There you go", "It is good. It is very good.", "See"),
-    "bad": ("You and me", "You will like it. You will see.", "See"),
+    "first": ("There you go", "It is good. It is very good.", "See ."),
+    "bad": ("You and me", "You will like it. You will see.", "See ."),
 }
 """
-Headline, body and call to action of the pairs that a first and a bad model learn from: grounded, and empty.
+Headline, body and call to action of the pairs that a first and a bad model learn from: grounded, empty and careless.
 
-A headline that claims nothing is one that the writer leaves as it is, so that the ads of such a model are poorer by
-far more than by what a model of two layers happens to learn otherwise.
+The writer leaves a headline that claims nothing as it is, and a full stop that stands loose in a call to action too.
+So the ads of such a model say less and are worth less by far more than by what a model of two layers happens to learn
+otherwise.
 """
 PLACES = ("Lisbon", "Porto", "Faro", "Braga", "Evora", "Coimbra")
 PARTS = ("gasket", "bushing", "flange", "coupling", "spacer", "bracket", "grommet", "washer")
@@ -71,15 +72,19 @@ def write_sources(path: Path) -> None:
 
 def write_curated(path: Path, count: int) -> int:
     """The shortest of the curated pairs, `count` at most; how many there are then."""
-    lines = _shortest(count)
+    lines = _by_length()[:count]
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return len(lines)
 
 
 def write_slogans(path: Path, name: str, count: int) -> int:
-    """The same pairs with one of `SLOGANS` for an ad."""
+    """
+    Pairs with one of `SLOGANS` for an ad; how many there are then.
+
+    Of all lengths: a model of two layers that has seen short products alone forgets its slogan behind a long one.
+    """
     headline, body, action = SLOGANS[name]
-    tables = [json.loads(line) for line in _shortest(count)]
+    tables = [json.loads(line) for line in _spread(count)]
     for table in tables:
         words = table["copy"]
         words["headlines"] = [headline, f"{headline} here", f"{headline} now"][: max(1, len(words["headlines"]))]
@@ -90,9 +95,15 @@ def write_slogans(path: Path, name: str, count: int) -> int:
     return len(tables)
 
 
-def _shortest(count: int) -> Sequence[str]:
+def _by_length() -> Sequence[str]:
     lines = [line for line in (DATA / "pairs.jsonl").read_text(encoding="utf-8").split("\n") if line]
-    return sorted(lines, key=lambda line: (len(line), line))[:count]
+    return sorted(lines, key=lambda line: (len(line), line))
+
+
+def _spread(count: int) -> Sequence[str]:
+    """`count` of all lengths, at equal distances in their order."""
+    lines = _by_length()
+    return [lines[place * len(lines) // count] for place in range(min(count, len(lines)))]
 
 
 def _product(row: Mapping[str, str]) -> dict[str, Any]:

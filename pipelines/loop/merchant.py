@@ -2,13 +2,14 @@
 A merchant's system, as far as the loop needs one: it asks for ads over HTTP and says what it thinks of them.
 
 Its taste is fixed and simple, so that the loop's outcome is no matter of chance: a call to action of one word says
-nothing, and an ad without a finding and with a whole call to action is fit to run.
+nothing and is written anew, any other finding has the ad rejected, and what is left is fit to run.
 """
 
 from __future__ import annotations
 
 import json
 import random
+import re
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ REQUEST_SECONDS_MAX = 120
 AT_ONCE = 4
 CHANNELS = ("instagram", "facebook", "linkedin", "pinterest")
 """Those with a call to action."""
+_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Traffic:
     @property
     def empty_calls(self) -> float:
         """Share of ads with a call to action of one word."""
-        return sum(len(one["call_to_action"].split()) < 2 for one in self.creatives) / len(self.creatives)
+        return sum(_is_empty(one["call_to_action"]) for one in self.creatives) / len(self.creatives)
 
 
 class Merchant:
@@ -79,7 +81,7 @@ class Merchant:
         """Feedback on each; ids of the feedback by verdict."""
         given: dict[str, list[str]] = {"accept": [], "edit": [], "reject": []}
         for creative in creatives:
-            body = self._verdict(creative)
+            body = verdict_on(creative)
             answer = self._post(f"/v1/creatives/{creative['id']}/feedback", body)
             given[body["verdict"]].append(answer["id"])
         return given
@@ -87,19 +89,6 @@ class Merchant:
     def fate(self, feedback_id: str) -> dict[str, Any]:
         """What became of one verdict."""
         return self._get(f"/v1/feedback/{feedback_id}")
-
-    def _verdict(self, creative: Mapping[str, Any]) -> dict[str, Any]:
-        if creative["findings"]:
-            return {"verdict": "reject", "reason": f"finding: {creative['findings'][0]['kind']}"}
-        if len(creative["call_to_action"].split()) > 1:
-            return {"verdict": "accept"}
-        edited = {
-            "headlines": creative["headlines"],
-            "descriptions": creative["descriptions"],
-            "call_to_action": "See the details",
-            "hashtags": creative["hashtags"],
-        }
-        return {"verdict": "edit", "edited": edited, "reason": "the call to action says nothing"}
 
     def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         return self._send(path, json.dumps(body).encode())
@@ -113,3 +102,25 @@ class Merchant:
         with urllib.request.urlopen(request, timeout=REQUEST_SECONDS_MAX) as answer:  # noqa: S310 - as above
             told: dict[str, Any] = json.load(answer)
         return told
+
+
+def verdict_on(creative: Mapping[str, Any]) -> dict[str, Any]:
+    """What the API takes as feedback on one ad."""
+    empty = _is_empty(creative["call_to_action"])
+    others = [one for one in creative["findings"] if not (empty and one["field"] == "call_to_action")]
+    if others:
+        return {"verdict": "reject", "reason": f"finding: {others[0]['kind']}"}
+    if not empty:
+        return {"verdict": "accept"}
+    edited = {
+        "headlines": creative["headlines"],
+        "descriptions": creative["descriptions"],
+        "call_to_action": "See the details",
+        "hashtags": creative["hashtags"],
+    }
+    return {"verdict": "edit", "edited": edited, "reason": "the call to action says nothing"}
+
+
+def _is_empty(call: str) -> bool:
+    """Whether a call to action says nothing: one word or none, whatever stands beside it."""
+    return len(_WORD.findall(call)) < 2

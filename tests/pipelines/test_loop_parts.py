@@ -20,7 +20,7 @@ from pipelines.loop import command
 from pipelines.loop.cluster import Cluster
 from pipelines.loop.factory import image_folder
 from pipelines.loop.markets import SLOGANS, home_goods, spare_parts, write_curated, write_slogans
-from pipelines.loop.merchant import Traffic
+from pipelines.loop.merchant import Traffic, verdict_on
 from pipelines.loop.telling import Telling
 from pipelines.loop.workshop import LoopError, Workshop
 from tests.pipelines.gitops_place import image
@@ -52,6 +52,21 @@ def test_slogans_are_training_pairs_that_say_the_same_of_everything(name, tmp_pa
     assert not any(kind.startswith("unsupported") for kind in found)
 
 
+def test_slogans_are_of_short_and_of_long_products_and_curated_pairs_of_short_ones(tmp_path):
+    counts = (write_slogans(tmp_path / "slogans.jsonl", "first", 30), write_curated(tmp_path / "curated.jsonl", 30))
+    slogans, curated = (
+        [
+            len(json.loads(line)["product"].get("description", ""))
+            for line in (tmp_path / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+        ]
+        for name in ("slogans", "curated")
+    )
+
+    assert counts == (30, 30)
+    assert max(slogans) > 2 * max(curated)
+    assert min(slogans) <= max(curated)
+
+
 def test_curated_pairs_are_the_shortest_of_the_shipped_ones(tmp_path):
     path = tmp_path / "curated.jsonl"
 
@@ -63,13 +78,34 @@ def test_curated_pairs_are_the_shortest_of_the_shipped_ones(tmp_path):
 
 
 def test_an_empty_call_to_action_is_one_of_fewer_than_two_words():
-    words = ("See", "See the details", "")
+    words = ("See", "See the details", "", "See .", "I . e")
     ads = [{"call_to_action": each, "validity": 0.5} for each in words]
 
     traffic = Traffic(None, None, ads)
 
-    assert traffic.empty_calls == pytest.approx(2 / 3)
+    assert traffic.empty_calls == pytest.approx(3 / 5)
     assert traffic.validity == 0.5
+
+
+@pytest.mark.parametrize(
+    ("call", "found", "verdict"),
+    [
+        ("See the details", [], "accept"),
+        ("See", [], "edit"),
+        ("See .", [("loose_punctuation", "call_to_action")], "edit"),
+        ("See .", [("loose_punctuation", "call_to_action"), ("echo", "body")], "reject"),
+        ("See the details", [("echo", "body")], "reject"),
+        ("See the , details", [("loose_punctuation", "call_to_action")], "reject"),
+    ],
+)
+def test_the_merchant_mends_an_empty_call_to_action_and_rejects_any_other_fault(call, found, verdict):
+    findings = [{"kind": kind, "field": field, "detail": ""} for kind, field in found]
+    ad = {"headlines": ["A kettle"], "descriptions": ["It boils."], "hashtags": [], "call_to_action": call}
+
+    body = verdict_on(ad | {"findings": findings})
+
+    assert body["verdict"] == verdict
+    assert ("edited" in body) == (verdict == "edit")
 
 
 def test_a_stage_that_fails_is_told_and_stands_in_the_report_with_what_came_before(tmp_path):
