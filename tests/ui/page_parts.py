@@ -33,6 +33,16 @@ from tests.app.service_client import ServiceWriter, embedded
 from tests.real_parts import wait_until
 
 STOP_SECONDS_MAX = 60.0
+on_every_screen = pytest.mark.parametrize(
+    ("width", "theme"),
+    [
+        (380, "dark"),
+        (1920, "light"),
+        pytest.param(380, "light", marks=pytest.mark.proof),
+        pytest.param(1920, "dark", marks=pytest.mark.proof),
+    ],
+)
+"""Each width and each theme at once; `make proof` has the other two, for width and theme are styled apart."""
 CLIENT = "shop"
 FLAGS = [
     "--no-sandbox",

@@ -12,7 +12,7 @@ import pytest
 
 from model.creative import Finding
 from tests.app.service_client import ServiceWriter
-from tests.ui.page_parts import overflow, place, serious_findings, sign_in, window
+from tests.ui.page_parts import on_every_screen, overflow, place, serious_findings, sign_in, window
 
 pytestmark = pytest.mark.e2e
 OUT = Path(__file__).resolve().parents[2] / "out/ui/tests"
@@ -42,8 +42,7 @@ def fill(page, name):
         page.locator("#results .card").first.wait_for()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [380, 1920])
+@on_every_screen
 def test_every_page_is_open_to_all_and_fits(browser, flawed, width, theme):
     OUT.mkdir(parents=True, exist_ok=True)
     with window(browser, flawed, width=width, theme=theme) as page:

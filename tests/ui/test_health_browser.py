@@ -13,7 +13,7 @@ import pytest
 from app.client_command import create_client
 from app.identity import CREATIVES_READ, CREATIVES_WRITE
 from tests.app.drift_rows import column, drift_report, keep_report
-from tests.ui.page_parts import overflow, place, serious_findings, window
+from tests.ui.page_parts import on_every_screen, overflow, place, serious_findings, window
 
 pytestmark = pytest.mark.e2e
 OUT = Path(__file__).resolve().parents[2] / "out/ui/tests"
@@ -59,7 +59,7 @@ def watched(tmp_path_factory):
         yield at
 
 
-@pytest.mark.parametrize(("width", "theme"), [(380, "light"), (380, "dark"), (1920, "light"), (1920, "dark")])
+@on_every_screen
 def test_drift_and_deployment_are_shown_to_their_owner(browser, watched, width, theme):
     OUT.mkdir(parents=True, exist_ok=True)
     with window(browser, watched, width=width, theme=theme) as page:

@@ -15,7 +15,7 @@ import pytest
 from app.client_command import create_client
 from tests.ui import model_rows
 from tests.ui.model_rows import HOSTILE, publish, version
-from tests.ui.page_parts import overflow, place, serious_findings, window
+from tests.ui.page_parts import on_every_screen, overflow, place, serious_findings, window
 
 pytestmark = pytest.mark.e2e
 OUT = Path(__file__).resolve().parents[2] / "out/ui/tests"
@@ -33,8 +33,7 @@ def score_of(page, name):
     return page.locator(".scores li").filter(has=page.get_by_role("heading", name=name, exact=True))
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [380, 1920])
+@on_every_screen
 def test_the_page_is_open_to_all_and_fits_with_everything_unfolded(browser, known, width, theme):
     OUT.mkdir(parents=True, exist_ok=True)
     with window(browser, known, width=width, theme=theme) as page:

@@ -12,7 +12,7 @@ import shutil
 import pytest
 from PIL import Image, ImageDraw
 
-from tests.ui.page_parts import overflow, serious_findings, window
+from tests.ui.page_parts import on_every_screen, overflow, serious_findings, window
 
 pytestmark = pytest.mark.e2e
 
@@ -46,7 +46,7 @@ def drawn(page, card):
     return page.evaluate("async (address) => (await fetch(address)).text()", address)
 
 
-@pytest.mark.parametrize(("width", "theme"), [(380, "light"), (380, "dark"), (1920, "light"), (1920, "dark")])
+@on_every_screen
 def test_a_photograph_is_shown_and_the_ad_is_drawn_with_it(browser, here, width, theme, request):
     with window(browser, here, width=width, theme=theme) as page:
         choose(page)
