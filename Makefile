@@ -18,8 +18,6 @@ PEERS := ctranslate2 llama-cpp-python onnx-ir onnxruntime-genai
 PIPES := .venv/.stamp-app,train,ui,lab,pipelines
 DEV := .venv/.stamp-app,train,ui,lab,pipelines,dev
 EXTRAS = $(@:.venv/.stamp-%=%)
-# One more than processors, for tests wait too: two of them were idle for 27 % of the time with two, 20 % with three.
-WORKERS = $(shell n=$$(($$(nproc 2> /dev/null || echo 2) + 1)); echo $$((n > 4 ? 4 : n)))
 PIP_INSTALL = .venv/bin/pip install -qq $(PIP_FLAGS) -c constraints.txt
 
 # $(call step,what it does,command): say it, do it, say how long it took.
@@ -43,7 +41,7 @@ demo: bundle ## set everything up, write creatives for 12 products, open the ser
 # The last line printed is pytest's own: no timing after it. Slow and e2e tests run too.
 test: lint bundle ## set up, lint, run the tests that take seconds; ends with what was skipped, and why
 	@printf '==> run the tests\n'
-	@.venv/bin/pytest -m "not proof and not cloud" -n $(WORKERS) --dist loadfile
+	@.venv/bin/pytest -m "not proof and not cloud" -n auto --maxprocesses 4 --dist loadfile
 
 # The emulated AWS is waited for more than it is worked on: it is built beside the other proofs.
 proof: lint bundle ## the tests that take longer: kills, faults, drills, containers, real Airflow, an emulated AWS

@@ -17,6 +17,8 @@ from app.ui.sessions import ClientSecret, RefreshToken, Session, Token
 EARLY_SECONDS = 20.0
 """A token is renewed this long before it ends, so that none ends on the way."""
 CONNECT_SECONDS_MAX = 5.0
+KEPT_SECONDS_MAX = 2.0
+"""Of an idle connection. uvicorn closes it after five, and a request that meets the closing fails."""
 
 
 class ApiDownError(RuntimeError):
@@ -109,10 +111,19 @@ class ApiClient:
 
     async def _sent(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
         try:
-            return await self._http.send(request, stream=stream)
+            return await self._sent_again(request, stream=stream)
         except httpx.HTTPError as error:
             self.failures += 1
             raise ApiDownError("The Adloom service does not answer.") from error
+
+    async def _sent_again(self, request: httpx.Request, *, stream: bool) -> httpx.Response:
+        """Once more where nothing can have been changed, and a kept connection was closed while it was taken up."""
+        try:
+            return await self._http.send(request, stream=stream)
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            if request.method != "GET":
+                raise
+        return await self._http.send(request, stream=stream)
 
 
 def _sign_in_trouble(answer: httpx.Response) -> str:

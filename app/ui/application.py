@@ -22,7 +22,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from app.ui import catalogue, forward, pages, sign_in
-from app.ui.api_client import CONNECT_SECONDS_MAX, ApiClient, ApiDownError
+from app.ui.api_client import CONNECT_SECONDS_MAX, KEPT_SECONDS_MAX, ApiClient, ApiDownError
 from app.ui.guard import Guard
 from app.ui.metrics import Metrics, Timed
 from app.ui.openid import Provider, SignInError
@@ -59,6 +59,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         base_url=settings.api_url,
         transport=transport,
         timeout=httpx.Timeout(settings.request_timeout_seconds, connect=CONNECT_SECONDS_MAX),
+        limits=httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=KEPT_SECONDS_MAX),
         trust_env=False,  # the service is a neighbour; a proxy of the environment has no business between
         follow_redirects=False,
     )

@@ -242,7 +242,8 @@ def test_an_edited_ad_leaves_in_its_edited_words_and_a_rejected_one_does_not_lea
         only_instagram(page)
         page.click("#start")
         done(page)
-        first, second = page.locator("#results .card").nth(0), page.locator("#results .card").nth(1)
+        # Products are written side by side, and the one that is ready first stands first.
+        first, second = (page.locator("#results .card", has_text=title) for title in ("Blue bowl", "Vase"))
         first.get_by_role("button", name="Edit").click()
         first.get_by_label("Headline").fill("Blue bowl for the table")
         first.get_by_label("Text").fill("A blue bowl for your table, at 19.90 EUR.")
