@@ -103,7 +103,8 @@ def _by_length() -> Sequence[str]:
 def _spread(count: int) -> Sequence[str]:
     """`count` of all lengths, at equal distances in their order."""
     lines = _by_length()
-    return [lines[place * len(lines) // count] for place in range(min(count, len(lines)))]
+    count = min(count, len(lines))
+    return [lines[place * len(lines) // count] for place in range(count)]
 
 
 def _product(row: Mapping[str, str]) -> dict[str, Any]:

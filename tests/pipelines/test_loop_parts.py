@@ -67,6 +67,13 @@ def test_slogans_are_of_short_and_of_long_products_and_curated_pairs_of_short_on
     assert min(slogans) <= max(curated)
 
 
+def test_more_slogans_than_there_are_pairs_are_one_of_each(tmp_path):
+    count = write_slogans(tmp_path / "all.jsonl", "first", 10**6)
+
+    ids = [json.loads(line)["id"] for line in (tmp_path / "all.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert count == len(ids) == len(set(ids)) > 1000
+
+
 def test_curated_pairs_are_the_shortest_of_the_shipped_ones(tmp_path):
     path = tmp_path / "curated.jsonl"
 
