@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
-import uvicorn
+from fastapi import FastAPI
 
-from app.main import create_app as create_service
+from app.serve import new_server
+from app.settings import Settings as ServiceSettings
 from app.ui.api_client import KEPT_SECONDS_MAX, ApiClient, ApiDownError
 from app.ui.application import create_app
 from app.ui.settings import Settings
@@ -77,4 +78,4 @@ def test_an_idle_connection_is_given_up_before_the_service_closes_it():
         return http._transport._pool._keepalive_expiry
 
     assert asyncio.run(pooled()) == KEPT_SECONDS_MAX
-    assert uvicorn.Config(create_service).timeout_keep_alive > KEPT_SECONDS_MAX
+    assert new_server(FastAPI(), ServiceSettings()).config.timeout_keep_alive > KEPT_SECONDS_MAX
